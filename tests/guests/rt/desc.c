@@ -78,6 +78,9 @@ void tss_load(u32 limit)
 {
 	gdt_set_system(SEL_TSS, (uptr)&tss, limit, SEG_P | SEG_TSS);
 	asm volatile("ltr %w0" : : "r"(SEL_TSS));
+	asm volatile("lldt %w0" : : "r"(0));
+	for (unsigned i = 0; i < sizeof(tss.io); i++)
+		tss.io[i] = 0xff;	/* no port for outer rings */
 	tss.t.iomap = sizeof(tss.t);
 	tss_set_stack((uptr)trap_stack + sizeof(trap_stack));
 }

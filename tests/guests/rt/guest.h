@@ -43,6 +43,15 @@ struct code { u32 start, at, end; };
 #define STR_(x) #x
 #define STR(x) STR_(x)
 
+/* The accumulator and the stack pointer in full width, for snippets. */
+#ifdef __x86_64__
+#define AX "%rax"
+#define SP "%rsp"
+#else
+#define AX "%eax"
+#define SP "%esp"
+#endif
+
 #ifdef __x86_64__
 #define CODE_MODE ".code64\n"
 #else
@@ -76,7 +85,7 @@ struct state {
 struct trap {
 	unsigned vec;
 	uptr err, cr2;
-	uptr frame;		/* address of the stack frame's lowest word */
+	uptr frame;		/* where the saved IP lies */
 	struct state s;
 };
 extern struct trap trap;
@@ -88,6 +97,7 @@ struct try {
 	uptr err, cr2;
 	unsigned ring;		/* 0 or 3 */
 	bool changes;		/* registers may have changed before */
+	bool any_ip;		/* the manuals leave the saved IP open */
 	struct state in;
 };
 
@@ -111,6 +121,16 @@ void state_fill(struct state *s, unsigned ring);
 #define FINE(name_, text, ...)						\
 	expect(&(struct try){ .name = name_, .code = CODE(text),	\
 			      .vec = VEC_DONE, .changes = true, __VA_ARGS__ })
+
+/* Run a statement with bits of a control register changed. */
+#define WITH_CR0(set, clear, ...) WITH_CR(0, set, clear, __VA_ARGS__)
+#define WITH_CR4(set, clear, ...) WITH_CR(4, set, clear, __VA_ARGS__)
+#define WITH_CR(n, set, clear, ...) do {				\
+	uptr old_ = cr##n##_read();					\
+	cr##n##_write((old_ & ~(uptr)(clear)) | (set));			\
+	__VA_ARGS__;							\
+	cr##n##_write(old_);						\
+} while (0)
 
 /* ---- interrupt hooks ---- */
 

@@ -121,3 +121,24 @@ void page_tables_init(struct page_tables *t, enum page_format f, u64 flags)
 			    va | flags | PTE_PS | PTE_P);
 	}
 }
+
+#ifdef __x86_64__
+void page_tables_on(struct page_tables *t)
+{
+	cr3_write(t->cr3);
+}
+#else
+void page_tables_on(struct page_tables *t)
+{
+	page_tables_off();
+	cr4_write((cr4_read() & ~(CR4_PAE | CR4_PSE)) |
+		  (t->format == PAGE_PAE ? CR4_PAE : CR4_PSE));
+	cr3_write(t->cr3);
+	cr0_write(cr0_read() | CR0_PG);
+}
+
+void page_tables_off(void)
+{
+	cr0_write(cr0_read() & ~CR0_PG);
+}
+#endif

@@ -49,4 +49,10 @@ static inline void page_map(struct page_tables *t, u64 va, u64 pa, u64 flags)
 	page_set(t, va, 1, pa | flags);
 }
 
+/* Turn paging on with these tables (32-bit guests) or switch to them. */
+void page_tables_on(struct page_tables *t);
+#ifndef __x86_64__
+void page_tables_off(void);
+#endif
+
 #endif
