@@ -26,6 +26,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BOOT_LIMIT = 600
 LIMIT = 180
 
+BANNER = r"CPU\(s\), busybox\."
 PROMPT = "bulkhead# "
 CTRL_C = "\x03"
 VMMS = ["bulkhead", "qemu"]
@@ -161,8 +162,9 @@ class Machine:
         os.write(self.terminal, text.encode())
 
     def boot(self):
-        """Wait for the shell's first prompt; returns the seconds since the start of the VMM."""
-        self.expect(re.escape(PROMPT), BOOT_LIMIT)
+        """Wait for init's banner and the shell's prompt; returns the seconds since the start of the VMM."""
+        self.expect(BANNER, BOOT_LIMIT)
+        self.expect(re.escape(PROMPT))
         seconds = time.monotonic() - self.begin
         # From here on the kernel's messages would fall into what commands print.
         self.send("dmesg -n 1\r")
