@@ -10,7 +10,9 @@ hook_fn hooks[256];
 u8 stack0[STACK_SIZE] __attribute__((aligned(4096)));
 u8 stack3[STACK_SIZE] __attribute__((aligned(4096)));
 
-static const char *manual = "";
+uptr user_alias;
+
+static const char *manual = "", *prefix = "";
 static unsigned n_ok, n_fail, n_skip;
 static volatile bool running;
 
@@ -107,17 +109,22 @@ void topic(const char *m)
 	manual = m;
 }
 
+void scope(const char *p)
+{
+	prefix = p;
+}
+
 static void fail(const char *name, const char *what, u64 got, u64 want)
 {
 	n_fail++;
-	print("FAIL %s: %sgot %X want %X (%s)\n", name, what, got, want,
+	print("FAIL %s%s: %sgot %X want %X (%s)\n", prefix, name, what, got, want,
 	      manual);
 }
 
 static void ok(const char *name)
 {
 	n_ok++;
-	print("ok %s\n", name);
+	print("ok %s%s\n", prefix, name);
 }
 
 void check_eq(const char *name, u64 got, u64 want)
@@ -140,14 +147,14 @@ void check_range(const char *name, u64 got, u64 low, u64 high)
 		return;
 	}
 	n_fail++;
-	print("FAIL %s: got %X want %X to %X (%s)\n", name, got, low, high,
-	      manual);
+	print("FAIL %s%s: got %X want %X to %X (%s)\n", prefix, name, got, low,
+	      high, manual);
 }
 
 void skip(const char *name, const char *why)
 {
 	n_skip++;
-	print("skip %s: %s\n", name, why);
+	print("skip %s%s: %s\n", prefix, name, why);
 }
 
 _Noreturn void finish(void)
@@ -241,7 +248,7 @@ common:
 void run(struct try *t)
 {
 	if (!t->in.ip)
-		t->in.ip = t->code->start;
+		t->in.ip = t->code->start + (t->ring ? user_alias : 0);
 	state_fill(&t->in, t->ring);
 	cr2_write(NO_CR2);
 	running = true;
@@ -281,6 +288,8 @@ static bool same_registers(struct try *t)
 bool expect(struct try *t)
 {
 	uptr at = t->vec == VEC_DONE ? t->code->end + 2 : t->code->at;
+	if (t->ring)
+		at += user_alias;
 	uptr cr2 = t->vec == VEC_PF || t->cr2 ? t->cr2 : NO_CR2;
 
 	run(t);

@@ -22,6 +22,8 @@
 
 /* Manual section that proves the checks that follow. */
 void topic(const char *manual);
+/* Put before the names of the checks that follow: the same ones twice. */
+void scope(const char *prefix);
 void check_eq(const char *name, u64 got, u64 want);
 void check(const char *name, bool good);
 void check_range(const char *name, u64 got, u64 low, u64 high);
@@ -43,12 +45,16 @@ struct code { u32 start, at, end; };
 #define STR_(x) #x
 #define STR(x) STR_(x)
 
-/* The accumulator and the stack pointer in full width, for snippets. */
+/* Registers and the suffix of the full width, for snippets. */
 #ifdef __x86_64__
 #define AX "%rax"
+#define CX "%rcx"
+#define SFX "q"
 #define SP "%rsp"
 #else
 #define AX "%eax"
+#define CX "%ecx"
+#define SFX "l"
 #define SP "%esp"
 #endif
 
@@ -100,6 +106,9 @@ struct try {
 	bool any_ip;		/* the manuals leave the saved IP open */
 	struct state in;
 };
+
+/* Where ring 3 sees the snippets, less where they are (default 0). */
+extern uptr user_alias;
 
 #define NO_CR2 0x5a5a5000	/* CR2 before each snippet */
 
