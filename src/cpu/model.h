@@ -22,6 +22,9 @@ struct cpuid_entry {
     struct cpuid_regs regs;
 };
 
+/* Clock of the local APIC's timer, and the crystal of leaf 0x15. */
+#define CPU_APIC_HZ 1000000000ULL
+
 /* Feature bits that the engines ask for, one bit each in features[]. */
 enum cpu_feature {
     F_FPU, F_VME, F_DE, F_PSE, F_TSC, F_MSR, F_PAE, F_MCE, F_CX8, F_APIC, F_SEP, F_MTRR, F_PGE,

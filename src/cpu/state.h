@@ -126,6 +126,8 @@ extern const struct state_desc vcpu_state_desc;
 /* State after RESET (init false) or INIT (true; keeps what SDM 3A table 9-1
  * says) of the vCPU with this APIC id. */
 void vcpu_state_reset(struct vcpu_state *s, uint32_t apic_id, bool bsp, bool init);
+/* The local APIC alone (SDM 3A 10.4.7); keeps IA32_APIC_BASE if init. */
+void lapic_state_reset(struct lapic_state *a, uint32_t apic_id, bool bsp, bool init);
 /* Check hostile values (reserved bits, canonical addresses, modes).  Returns
  * 0 or -EINVAL with a message. */
 int vcpu_state_check(const struct vcpu_state *s, char *err, size_t err_size);

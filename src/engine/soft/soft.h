@@ -126,7 +126,8 @@ struct soft_io_entry {
     uint8_t size;
     uint8_t kind;               /* enum soft_io_kind */
 };
-enum soft_io_kind { IO_MMIO_READ, IO_MMIO_WRITE, IO_PORT_IN, IO_PORT_OUT, IO_PORT_INS, IO_PORT_OUTS };
+enum soft_io_kind { IO_MMIO_READ, IO_MMIO_WRITE, IO_PORT_IN, IO_PORT_OUT, IO_PORT_INS, IO_PORT_OUTS,
+                    IO_EOI /* addr: the vector whose EOI exit was made */ };
 struct soft_io_log {
     unsigned made;              /* entries answered */
     unsigned used;              /* entries that this execution has met again */
@@ -156,6 +157,7 @@ struct soft_fpu {
 struct soft_inbox {
     _Atomic uint64_t irr_edge[4], irr_level[4];
     _Atomic bool nmi, init, sipi, extint;
+    _Atomic bool extint_msg;    /* an ExtINT message: one acknowledge cycle whatever LINT0 says */
     _Atomic uint8_t sipi_vector;
 };
 
@@ -179,6 +181,7 @@ struct soft_cpu {
     uint64_t insn_count;
     uint64_t rep_limit;         /* most REP iterations in one call; at least 1 */
     uint64_t fetch_gen;         /* changes when any fetch translation may have */
+    const struct insn *block_end;   /* interp: end of the running block; NULL: leave it now */
 
     /* the rest of the state; gpr, rip, rflags, insn_count, SIMD and x87 are
      * only valid above and in fpu, lapic is the APIC's own */
@@ -202,6 +205,12 @@ struct soft_cpu {
     struct soft_inbox inbox;
     struct cpu_run *run;
     struct soft_io_log io;
+
+    /* events */
+    _Atomic uint32_t waiting;   /* sleeps on attention (HLT): soft_wake has to wake it */
+    bool extint_ack;            /* CPU_EXIT_EXTINT is out */
+    uint16_t extint_vector;     /* acknowledged, to be delivered: vector + 1; 0: none */
+    pthread_t timer_thread;     /* that timer signals */
 
     struct tlb_entry tlbs[VIEW_COUNT][TLB_SIZE];
     struct ftlb_entry ftlb[FTLB_SIZE];
@@ -360,13 +369,11 @@ static inline uint64_t insn_offset(struct soft_cpu *c, const struct insn *i)
 
 /* Linear address of the memory operand for an access of size bytes. */
 int insn_linear_slow(struct soft_cpu *c, const struct insn *i, unsigned size, bool write, uint64_t *la);
-static inline int insn_linear(struct soft_cpu *c, const struct insn *i, unsigned size, bool write, uint64_t *la)
+static inline __attribute__((always_inline)) int insn_linear(struct soft_cpu *c, const struct insn *i, unsigned size, bool write, uint64_t *la)
 {
-    if (likely(i->flags & INSN_FLAT)) {
-        /* Non-canonical addresses miss in the TLB and fault in the slow path. */
-        *la = *gpr64(c, i->base) + (*gpr64(c, i->index) << i->scale) + (uint64_t)(int64_t)i->disp;
+    *la = *gpr64(c, i->base) + (*gpr64(c, i->index) << i->scale) + (uint64_t)(int64_t)i->disp;
+    if (likely((i->flags & INSN_FLAT) && x86_canonical(*la + size - 1)))
         return 0;
-    }
     return insn_linear_slow(c, i, size, write, la);
 }
 
@@ -386,7 +393,7 @@ static inline void *tlb_write_ptr(struct soft_cpu *c, uint64_t la, unsigned size
 }
 
 /* Memory operand as a value of size 1, 2, 4, 8. */
-static inline int insn_load(struct soft_cpu *c, const struct insn *i, unsigned size, uint64_t *v)
+static inline __attribute__((always_inline)) int insn_load(struct soft_cpu *c, const struct insn *i, unsigned size, uint64_t *v)
 {
     uint64_t la;
     int r = insn_linear(c, i, size, false, &la);
@@ -401,7 +408,7 @@ static inline int insn_load(struct soft_cpu *c, const struct insn *i, unsigned s
          size == 2 ? *(const volatile uint16_t *)p : *(const volatile uint8_t *)p;
     return 0;
 }
-static inline int insn_store(struct soft_cpu *c, const struct insn *i, unsigned size, uint64_t v)
+static inline __attribute__((always_inline)) int insn_store(struct soft_cpu *c, const struct insn *i, unsigned size, uint64_t v)
 {
     uint64_t la;
     int r = insn_linear(c, i, size, true, &la);
@@ -477,6 +484,9 @@ static inline bool soft_has(const struct soft_cpu *c, enum cpu_feature f) { retu
 uint64_t soft_tsc(struct soft_cpu *c);
 /* Guest TSC value to VM clock ns. */
 uint64_t soft_tsc_to_ns(struct soft_cpu *c, uint64_t tsc);
+/* After c->s was loaded with the VM clock standing still: go on from this
+ * guest TSC (TSC_ADJUST included).  Ignored while the clock runs. */
+void soft_tsc_load(struct soft_cpu *c, uint64_t tsc);
 /* kvmclock (kvmclock.c): MSR writes, and refresh when the clock was changed. */
 int kvmclock_wrmsr(struct soft_cpu *c, uint32_t msr, uint64_t v);
 void kvmclock_update(struct soft_cpu *c);
@@ -489,6 +499,20 @@ int soft_io_out(struct soft_cpu *c, uint16_t port, unsigned size, uint64_t v);
 /* MMIO at a guest-physical address (no RAM): local APIC, doorbells, exits. */
 int soft_mmio_read(struct soft_cpu *c, uint64_t gpa, unsigned size, uint64_t *v);
 int soft_mmio_write(struct soft_cpu *c, uint64_t gpa, unsigned size, uint64_t v);
+/* String I/O in batches.  Both exit with the whole batch; executed again they
+ * return 0 with the number of elements (>= 1) that went through. */
+int soft_io_ins(struct soft_cpu *c, uint16_t port, unsigned size, void *data, unsigned max,
+                unsigned *got);
+int soft_io_outs(struct soft_cpu *c, uint16_t port, unsigned size, const void *data,
+                 unsigned count, unsigned *done);
+/* On vCPU entry, first of all: take the answer to the last exit from run. */
+void soft_io_complete(struct soft_cpu *c);
+/* Bodies of the engine_ops of the same names; any thread. */
+int soft_doorbell_add(struct soft_vm *vm, bool pio, uint64_t addr, unsigned size, bool match,
+                      uint64_t value, int fd);
+int soft_doorbell_del(struct soft_vm *vm, bool pio, uint64_t addr, unsigned size, bool match,
+                      uint64_t value);
+int soft_counter_add(struct soft_vm *vm, const struct cpu_counter *counter);
 /* The instruction retired or faulted: forget the log. */
 static inline void soft_io_done(struct soft_cpu *c)
 {
@@ -516,8 +540,12 @@ uint64_t lapic_get_cr8(struct soft_cpu *c);
 void lapic_set_cr8(struct soft_cpu *c, uint64_t v);
 /* From any thread. */
 void lapic_msi(struct soft_vm *vm, uint64_t address, uint32_t data);
-/* Timer state after set_state or a clock change. */
+/* Timer state after set_state or a clock change; any thread. */
 void lapic_rearm(struct soft_cpu *c);
+/* The NMI input LINT1, as its LVT entry says; any thread. */
+void lapic_lint1(struct soft_cpu *c);
+/* Free the host timer. */
+void lapic_destroy(struct soft_cpu *c);
 static inline void soft_attention(struct soft_cpu *c, uint32_t bits);
 
 /* ---- events and threads (event.c) ---------------------------------------------- */
@@ -540,13 +568,26 @@ static inline void soft_recheck_events(struct soft_cpu *c)
  * the guest, or SOFT_EXIT with run filled.
  */
 int soft_events(struct soft_cpu *c);
+/* While the vCPU does not run: what the inbox holds goes into c->s (before
+ * c->s is read), and what c->s holds becomes live (after it was written). */
+void soft_events_collect(struct soft_cpu *c);
+void soft_events_loaded(struct soft_cpu *c);
 /* Run alone: all other vCPUs stand at block boundaries between these two
  * (exclusive.c).  Used for split locks. */
 void soft_exclusive_begin(struct soft_cpu *c);
 void soft_exclusive_end(struct soft_cpu *c);
-/* Parking around waits: this vCPU executes no guest code in between. */
+/* Parking around waits: this vCPU executes no guest code in between, and
+ * pointers from its TLB are stale after unpark.  vcpu_run unparks first and
+ * parks last. */
 void soft_park(struct soft_cpu *c);
 void soft_unpark(struct soft_cpu *c);
+
+/* ---- debug registers (sys.c) --------------------------------------------------- */
+/* Is there an enabled execute breakpoint at la (and RF clear)? DR6 bits or 0. */
+uint64_t soft_code_breakpoint(const struct soft_cpu *c, uint64_t la);
+/* Note data and I/O breakpoints that an access hits in c->db_pending. */
+void soft_data_breakpoints(struct soft_cpu *c, uint64_t la, unsigned len, bool write);
+void soft_io_breakpoints(struct soft_cpu *c, uint16_t port, unsigned size);
 
 /* ---- SIMD and x87 (simd*.c, x87.c, xsave.c) --------------------------------------- */
 void soft_fpu_reset(struct soft_cpu *c, bool init);
