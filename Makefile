@@ -16,7 +16,7 @@ run: build
 
 build:
 	@scripts/deps build
-	@test -f build/build.ninja || meson setup build
+	@test -f build/build.ninja || CC="$${CC:-gcc}" meson setup build
 	@ninja -C build
 
 test: build
