@@ -23,8 +23,8 @@ import traceback
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
 # Limits are against hanging, not a measure: machines under test may be slow and busy.
-BOOT_LIMIT = 600
-LIMIT = 180
+BOOT_LIMIT = 300
+LIMIT = 120
 
 BANNER = r"CPU\(s\), busybox\."
 PROMPT = "bulkhead# "
