@@ -12,6 +12,7 @@
 
 #include "base/util.h"
 #include "board/aml.h"
+#include "bus/pci.h"
 #include "dev/acpi_pm.h"
 
 #define HEADER_SIZE 36u
@@ -154,7 +155,7 @@ static void pci_routing(struct aml *a)
             aml_int(a, slot << 16 | 0xffff);
             aml_int(a, pin);
             aml_int(a, 0);
-            aml_int(a, acpi_pci_gsi(slot, pin));
+            aml_int(a, ACPI_PIRQ_GSI + PCI_PIRQ(slot, pin + 1));
             aml_end(a, entry);
         }
     }

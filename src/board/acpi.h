@@ -28,11 +28,7 @@ struct acpi_config {
 int acpi_write_tables(struct mem *mem, uint64_t gpa, uint64_t end, const struct acpi_config *config,
                       uint64_t *rsdp);
 
-/* PCI interrupt pin (0: INTA#) of a slot on bus 0: its I/O APIC input, level
- * and active high; for those that know only ISA interrupts, that one. */
-static inline unsigned acpi_pci_gsi(unsigned slot, unsigned pin)
-{
-    return 16 + (slot + pin) % 8;
-}
+/* The I/O APIC input of PIRQA; the others follow. */
+#define ACPI_PIRQ_GSI 16u
 
 #endif

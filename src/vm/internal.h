@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* struct vm, for the files of this folder. */
+#ifndef VM_INTERNAL_H
+#define VM_INTERNAL_H
+
+#include <pthread.h>
+
+#include "base/clock.h"
+#include "board/boot.h"
+#include "board/pc.h"
+#include "board/ram_map.h"
+#include "bus/bus.h"
+#include "chardev/chardev.h"
+#include "cpu/cpu.h"
+#include "loop/loop.h"
+#include "mem/mem.h"
+#include "vm/vm.h"
+
+#define VM_MAX_TASKS 16
+/* The guest's TSC counts nanoseconds of the VM clock. */
+#define VM_TSC_HZ 1000000000ULL
+
+struct monitor;
+
+enum vm_want { VM_WANT_PARK, VM_WANT_RUN, VM_WANT_QUIT };
+
+struct vm_vcpu {
+    struct vm *vm;
+    unsigned id;
+    struct vcpu *vcpu;          /* the engine's */
+    struct cpu_run *run;
+    pthread_t thread;
+    bool started;
+};
+
+struct vm_task {
+    void (*fn)(struct vm *vm, void *opaque);
+    void *opaque;
+};
+
+struct vm {
+    struct vm_config config;
+    const struct engine_ops *engine;
+    struct engine_vm *engine_vm;
+    struct cpu_model model;
+    struct vm_clock clock;
+    struct mem *mem;
+    struct ram_map map;
+    struct bus *bus;
+    struct loop *loop;
+    struct pc *pc;
+    struct boot_source *boot;
+    struct chardev *serial[VM_SERIAL_PORTS];
+    struct chardev *console;    /* the one on stdio, or NULL */
+    struct monitor *monitor;
+    struct vm_vcpu *vcpus;
+    int signal_fd, timeout_fd;
+    uint64_t start_ns;          /* host time of vm_run */
+    uint64_t past_insns;        /* counted before the last reset */
+
+    pthread_mutex_t control;    /* of the members below */
+    pthread_cond_t changed;
+    enum vm_want want;
+    unsigned nparked;
+    bool park_posted;           /* the tasks are about to run */
+    bool stopped;               /* by vm_stop */
+    struct vm_task tasks[VM_MAX_TASKS];
+    unsigned ntasks;
+    bool ended, debug_exited;
+    int status;
+    char cause[200];
+};
+
+/* vcpu.c */
+int vm_start_vcpus(struct vm *vm);
+void vm_join_vcpus(struct vm *vm);
+/* With the control lock held: make all vCPUs leave the engine. */
+void vm_kick_all(struct vm *vm);
+/* With the control lock held: all are out, run the tasks soon. */
+void vm_post_tasks(struct vm *vm);
+uint64_t vm_instructions(struct vm *vm);
+
+/* vm.c: kernel and tables into memory, reset states into the vCPUs. */
+int vm_boot(struct vm *vm, char *err, size_t err_size);
+
+/* monitor.c */
+int monitor_create(struct monitor **m, struct vm *vm);
+void monitor_destroy(struct monitor *m);
+/* opaque: the VM */
+void monitor_focus(void *opaque, bool on);
+void monitor_input(void *opaque, const uint8_t *data, size_t n);
+
+#endif

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Making a machine from its configuration, and taking it apart. */
+#include "vm/vm.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "vm/internal.h"
+#include "vm/signals.h"
+
+/* Fills *error; returns rc. */
+__attribute__((format(printf, 4, 5))) static int fail(struct vm_error *error, int rc, int status,
+                                                      const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(error->text, sizeof(error->text), fmt, ap);
+    va_end(ap);
+    error->status = status;
+    return rc;
+}
+
+/* The one that was asked for, or the first that can run here. */
+static int choose_engine(struct vm *vm, struct vm_error *error)
+{
+    const char *name = vm->config.engine;
+    bool any = strcmp(name, "auto") == 0;
+    char why[200] = "none is built in", known[100] = "";
+
+    for (unsigned i = 0; engines[i]; i++) {
+        size_t len = strlen(known);
+
+        snprintf(known + len, sizeof(known) - len, ", %s", engines[i]->name);
+        if (!any && strcmp(name, engines[i]->name) != 0)
+            continue;
+        if (engines[i]->probe(why, sizeof(why)) == 0) {
+            vm->engine = engines[i];
+            fprintf(stderr, "bulkhead: engine %s (%s)\n", vm->engine->name,
+                    vm->engine->description);
+            return 0;
+        }
+        if (!any)
+            return fail(error, -ENOTSUP, VM_HOST_FAILURE, "engine %s cannot run here: %s", name,
+                        why);
+    }
+    if (any)
+        return fail(error, -ENOTSUP, VM_HOST_FAILURE, "no engine can run here: %s", why);
+    return fail(error, -EINVAL, VM_WRONG_USAGE, "unknown engine '%s'; choose one of auto%s", name,
+                known);
+}
+
+static int make_memory(struct vm *vm, struct vm_error *error)
+{
+    char err[200];
+    int rc = mem_create(&vm->mem, vm->config.memory, err, sizeof(err));
+
+    if (rc < 0)
+        return fail(error, rc, VM_HOST_FAILURE, "%s", err);
+    ram_map_init(&vm->map, vm->config.memory);
+    rc = ram_map_add_slots(&vm->map, vm->mem);
+    return rc < 0 ? fail(error, rc, VM_HOST_FAILURE, "memory map: %s", strerror(-rc)) : 0;
+}
+
+static int make_vcpus(struct vm *vm, struct vm_error *error)
+{
+    const struct engine_config config = { .mem = vm->mem, .clock = &vm->clock,
+                                          .model = &vm->model, .ncpus = vm->config.cpus };
+    char err[200];
+    int rc = cpu_model_init(&vm->model, vm->config.cpu, vm->config.cpus, VM_TSC_HZ, err,
+                            sizeof(err));
+
+    if (rc < 0)
+        return fail(error, rc, VM_WRONG_USAGE, "%s", err);
+    rc = vm->engine->vm_create(&vm->engine_vm, &config, err, sizeof(err));
+    if (rc < 0)
+        return fail(error, rc, VM_HOST_FAILURE, "engine %s: %s", vm->engine->name, err);
+    vm->vcpus = calloc(vm->config.cpus, sizeof(*vm->vcpus));
+    if (!vm->vcpus)
+        return fail(error, -ENOMEM, VM_HOST_FAILURE, "out of memory");
+    for (unsigned i = 0; i < vm->config.cpus; i++) {
+        struct vm_vcpu *v = &vm->vcpus[i];
+
+        v->vm = vm;
+        v->id = i;
+        rc = vm->engine->vcpu_create(&v->vcpu, vm->engine_vm, i);
+        if (rc < 0)
+            return fail(error, rc, VM_HOST_FAILURE, "cannot make CPU %u: %s", i, strerror(-rc));
+        v->run = vm->engine->vcpu_page(v->vcpu);
+    }
+    vm->vcpus[0].run->stop_count = vm->config.stop_at;
+    return 0;
+}
+
+/* What the bus tells the engine and the VM. */
+
+static void bus_msi(void *opaque, uint64_t address, uint32_t data)
+{
+    struct vm *vm = opaque;
+
+    vm->engine->msi(vm->engine_vm, address, data);
+}
+
+static void bus_extint(void *opaque, bool level)
+{
+    struct vm *vm = opaque;
+
+    vm->engine->vcpu_extint(vm->vcpus[0].vcpu, level);
+}
+
+static void bus_request_handler(void *opaque, int what, int status)
+{
+    struct vm *vm = opaque;
+
+    switch (what) {
+    case BUS_RESET:
+        if (vm->config.no_reboot)
+            vm_end(vm, VM_OK, "guest rebooted (--no-reboot)");
+        else
+            vm_reset(vm);
+        break;
+    case BUS_POWEROFF: vm_end(vm, VM_OK, "guest powered off"); break;
+    case BUS_DEBUG_EXIT:
+        pthread_mutex_lock(&vm->control);
+        if (!vm->debug_exited)
+            vm->ended = false;  /* it wins */
+        vm->debug_exited = true;
+        pthread_mutex_unlock(&vm->control);
+        vm_end(vm, status, "guest ended by isa-debug-exit with status %d", status);
+        break;
+    default: break;
+    }
+}
+
+static void eoi_bitmap(void *opaque, const uint64_t bitmap[4])
+{
+    struct vm *vm = opaque;
+
+    vm->engine->set_eoi_exits(vm->engine_vm, bitmap);
+}
+
+static int make_bus(struct vm *vm, struct vm_error *error)
+{
+    int rc = bus_create(&vm->bus, vm->mem, &vm->clock);
+
+    if (rc == 0)
+        rc = loop_create(&vm->loop, &vm->bus->lock, &vm->clock);
+    if (rc < 0)
+        return fail(error, rc, VM_HOST_FAILURE, "cannot make the event loop: %s", strerror(-rc));
+    vm->bus->loop = vm->loop;
+    vm->bus->msi = bus_msi;
+    vm->bus->extint = bus_extint;
+    vm->bus->request = bus_request_handler;
+    vm->bus->msi_opaque = vm->bus->extint_opaque = vm->bus->request_opaque = vm;
+    return 0;
+}
+
+static void console_quit(void *opaque)
+{
+    vm_end(opaque, VM_OK, "ended from the console");
+}
+
+static int make_serial(struct vm *vm, struct vm_error *error)
+{
+    const struct chardev_console console = { .quit = console_quit, .monitor_focus = monitor_focus,
+                                             .monitor_input = monitor_input,
+                                             .opaque = vm };
+
+    for (unsigned i = 0; i < VM_SERIAL_PORTS; i++) {
+        const char *spec = vm->config.serial[i];
+        char err[256];
+        int rc;
+
+        if (!spec || strcmp(spec, "none") == 0)
+            continue;
+        rc = chardev_create(&vm->serial[i], vm->loop, spec, &console, err, sizeof(err));
+        if (rc < 0)
+            return fail(error, rc, VM_WRONG_USAGE, "--serial: %s", err);
+        if (chardev_is_stdio(vm->serial[i]))
+            vm->console = vm->serial[i];
+    }
+    return 0;
+}
+
+static int make_board(struct vm *vm, struct vm_error *error)
+{
+    struct pc_config config = {
+        .ncpus = vm->config.cpus, .map = &vm->map, .boot = vm->boot, .eoi_bitmap = eoi_bitmap,
+        .eoi_opaque = vm, .debug_exit = vm->config.debug_exit,
+        .debug_exit_port = vm->config.debug_exit_port,
+        .debug_exit_size = vm->config.debug_exit_size,
+    };
+    struct cpu_counter counters[4];
+    unsigned n;
+    char err[256];
+    int rc;
+
+    memcpy(config.serial, vm->serial, sizeof(config.serial));
+    rc = pc_create(&vm->pc, vm->bus, &config, err, sizeof(err));
+    if (rc < 0)
+        return fail(error, rc, rc == -EEXIST ? VM_WRONG_USAGE : VM_HOST_FAILURE, "%s", err);
+    n = vm->engine->counter_add ? pc_counters(vm->pc, counters, ARRAY_SIZE(counters)) : 0;
+    for (unsigned i = 0; i < n; i++)
+        vm->engine->counter_add(vm->engine_vm, &counters[i]);
+    return 0;
+}
+
+static int open_kernel(struct vm *vm, struct vm_error *error)
+{
+    const struct vm_config *c = &vm->config;
+    char err[280];
+    int rc;
+
+    if (!c->kernel && c->load_state)
+        return 0;
+    if (!c->kernel)
+        return fail(error, -EINVAL, VM_WRONG_USAGE,
+                    "no kernel; give one with --kernel FILE (there is no firmware boot yet)");
+    rc = boot_open(&vm->boot, c->kernel, c->initrd, c->append, err, sizeof(err));
+    return rc < 0 ? fail(error, rc, VM_WRONG_USAGE, "%s", err) : 0;
+}
+
+int vm_boot(struct vm *vm, char *err, size_t err_size)
+{
+    unsigned n = vm->config.cpus;
+    struct vcpu_state *states = calloc(n, sizeof(*states));
+    int rc = states ? 0 : -ENOMEM;
+
+    if (rc < 0)
+        snprintf(err, err_size, "out of memory");
+    for (unsigned i = 0; i < n && rc == 0; i++)
+        vcpu_state_reset(&states[i], i, i == 0, false);
+    if (rc == 0)
+        rc = pc_boot(vm->pc, states, err, err_size);
+    for (unsigned i = 0; i < n && rc == 0; i++)
+        rc = vm->engine->vcpu_set_state(vm->vcpus[i].vcpu, &states[i], err, err_size);
+    free(states);
+    return rc;
+}
+
+/* The machine after power-on, or as it was saved. */
+static int set_state(struct vm *vm, struct vm_error *error)
+{
+    const char *from = vm->config.load_state;
+    char err[280];
+    int rc;
+
+    bus_reset(vm->bus);
+    rc = from ? vm_load_file(vm, from, err, sizeof(err)) : vm_boot(vm, err, sizeof(err));
+    return rc < 0 ? fail(error, rc, VM_WRONG_USAGE, "%s", err) : 0;
+}
+
+static int make(struct vm *vm, struct vm_error *error)
+{
+    static int (*const steps[])(struct vm *vm, struct vm_error *error) = {
+        open_kernel, choose_engine, make_memory, make_vcpus, make_bus,
+        make_serial, make_board, set_state,
+    };
+    int rc = monitor_create(&vm->monitor, vm);
+
+    if (rc < 0)
+        return fail(error, rc, VM_HOST_FAILURE, "out of memory");
+    for (unsigned i = 0; i < ARRAY_SIZE(steps) && rc == 0; i++)
+        rc = steps[i](vm, error);
+    return rc;
+}
+
+int vm_create(struct vm **out, const struct vm_config *config, struct vm_error *error)
+{
+    struct vm *vm = calloc(1, sizeof(*vm));
+    int rc;
+
+    if (!vm)
+        return fail(error, -ENOMEM, VM_HOST_FAILURE, "out of memory");
+    signals_block();
+    vm->config = *config;
+    vm->signal_fd = vm->timeout_fd = -1;
+    vm_clock_init(&vm->clock);
+    pthread_mutex_init(&vm->control, NULL);
+    pthread_cond_init(&vm->changed, NULL);
+    if (!vm->config.engine)
+        vm->config.engine = "auto";
+    if (!vm->config.cpu)
+        vm->config.cpu = "host";
+    rc = make(vm, error);
+    if (rc < 0) {
+        vm_destroy(vm);
+        return rc;
+    }
+    *out = vm;
+    return 0;
+}
+
+static void destroy_vcpus(struct vm *vm)
+{
+    for (unsigned i = 0; vm->vcpus && i < vm->config.cpus; i++)
+        if (vm->vcpus[i].vcpu)
+            vm->engine->vcpu_destroy(vm->vcpus[i].vcpu);
+    free(vm->vcpus);
+    if (vm->engine_vm)
+        vm->engine->vm_destroy(vm->engine_vm);
+}
+
+void vm_destroy(struct vm *vm)
+{
+    if (!vm)
+        return;
+    if (vm->bus)
+        bus_destroy(vm->bus);
+    pc_destroy(vm->pc);
+    for (unsigned i = 0; i < VM_SERIAL_PORTS; i++)
+        chardev_destroy(vm->serial[i]);
+    if (vm->loop)
+        loop_destroy(vm->loop);
+    destroy_vcpus(vm);
+    mem_destroy(vm->mem);
+    boot_close(vm->boot);
+    monitor_destroy(vm->monitor);
+    pthread_cond_destroy(&vm->changed);
+    pthread_mutex_destroy(&vm->control);
+    free(vm);
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One virtual machine: from its configuration to its end.
+ *
+ * Threads: the loop's (which calls vm_run) and one for each vCPU.  The bus
+ * lock guards devices and everything here that says so; the control lock
+ * inside guards whether vCPUs run.  Order: bus lock, then control lock.
+ */
+#ifndef VM_VM_H
+#define VM_VM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "state/state.h"
+
+#define VM_SERIAL_PORTS 4
+#define VM_MIN_MEMORY (1ULL << 20)
+#define VM_MAX_MEMORY (1ULL << 40)
+
+/* Exit statuses of `bulkhead run`.  A signal that ends it gives 128 + its number. */
+enum vm_status {
+    VM_OK = 0,              /* the guest powered off, or the user ended it */
+    VM_HOST_FAILURE = 1,
+    VM_WRONG_USAGE = 2,
+    VM_GUEST_CRASHED = 3,
+    VM_TIMEOUT = 4,
+};
+
+/* Strings are borrowed while the VM exists; NULL: the default. */
+struct vm_config {
+    const char *name;
+    const char *kernel, *initrd, *append;
+    const char *engine;         /* default "auto" */
+    const char *machine;        /* default "pc" */
+    const char *cpu;            /* default "host" */
+    const char *serial[VM_SERIAL_PORTS];
+    uint64_t memory;            /* bytes */
+    unsigned cpus;
+    uint64_t timeout_ns;        /* host time; 0: none */
+    bool no_reboot;
+    bool stats;                 /* print instructions and speed at the end */
+    bool debug_exit;
+    uint16_t debug_exit_port;
+    uint8_t debug_exit_size;
+    uint64_t stop_at;           /* instructions of vCPU 0 after which to end; 0: none */
+    const char *save_state;     /* file to write at the end by stop_at */
+    const char *load_state;     /* file to continue from */
+};
+
+/* One line for the user, and the status that goes with it. */
+struct vm_error {
+    char text[320];
+    int status;
+};
+
+struct vm;
+
+/* Makes the machine, loads the kernel; nothing runs yet.  Prints the engine
+ * on stderr.  Returns 0, or a negative errno with *error set. */
+int vm_create(struct vm **vm, const struct vm_config *config, struct vm_error *error);
+/* Not while vm_run runs.  vm may be NULL. */
+void vm_destroy(struct vm *vm);
+
+/* Runs until the machine ends and tells the exit status; the cause is the
+ * last line on stderr.  Call on the main thread, once. */
+int vm_run(struct vm *vm);
+
+/* Ask for the end.  The first cause counts, but isa-debug-exit's wins.  Any
+ * thread, with or without the bus lock. */
+void vm_end(struct vm *vm, int status, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Runs fn on the loop's thread, with the bus lock held, while all vCPUs are
+ * out of the engine and the VM clock stands; soon.  Any thread.  Returns 0,
+ * or -ENOSPC if too many are waiting. */
+int vm_when_parked(struct vm *vm, void (*fn)(struct vm *vm, void *opaque), void *opaque);
+
+/* For these: any thread; they take effect soon. */
+void vm_stop(struct vm *vm);            /* vCPUs and clock stand until vm_cont */
+void vm_cont(struct vm *vm);
+void vm_reset(struct vm *vm);
+void vm_nmi(struct vm *vm);
+/* With the bus lock held. */
+void vm_powerdown(struct vm *vm);
+bool vm_is_stopped(struct vm *vm);
+
+/* Everything but RAM, while parked.  Returns 0 or a negative errno; for load
+ * the reason is in r->error, and the VM must be fresh. */
+int vm_save(struct vm *vm, struct state_writer *w);
+int vm_load(struct vm *vm, struct state_reader *r);
+/* State and RAM in one file, while parked; a message in err. */
+int vm_save_file(struct vm *vm, const char *path, char *err, size_t err_size);
+int vm_load_file(struct vm *vm, const char *path, char *err, size_t err_size);
+
+#endif
