@@ -13,7 +13,7 @@ case $bits in
 esac
 # shellcheck disable=SC2086
 $cc $arch -std=gnu17 -Os -g0 -Wall -Wextra -Werror -Wno-unused-parameter \
-    -Wno-override-init -Wno-missing-field-initializers \
+    -Wno-override-init -Wno-array-bounds -Wno-missing-field-initializers \
     -ffreestanding -mgeneral-regs-only -fno-pic -no-pie -fno-inline \
     -fno-stack-protector -fcf-protection=none -fno-strict-aliasing \
     -fno-asynchronous-unwind-tables -fno-ipa-cp-clone -fno-toplevel-reorder \
