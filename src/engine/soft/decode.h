@@ -23,6 +23,7 @@ struct lower {
     const uint8_t *bytes;
     struct insn *insn;          /* filled by the generic part before lower() */
     const struct insn_row *row;
+    bool end;                   /* set by lower(): ends the block, as ROW_END */
 };
 
 struct insn_row {
@@ -60,6 +61,17 @@ enum decode_result { DECODE_OK, DECODE_END, DECODE_MORE };
  */
 enum decode_result soft_decode(const struct cpu_model *model, unsigned mode, const uint8_t *bytes,
                                unsigned n, struct insn *insn);
+
+/* Byte offset of a general register into soft_cpu.gpr (none: GPR_ZERO); the
+ * number of any other register. */
+uint8_t soft_reg_number(ZydisRegister r);
+uint8_t soft_segment_number(ZydisRegister r);      /* SEG_*; SEG_DS for none */
+
+/* Forms of mnemonics that the integer rows own and sys.c's files implement
+ * (decode_sys.c): MOV, PUSH and POP with segment, control and debug registers;
+ * far JMP, CALL and RET. */
+bool soft_lower_mov_special(struct lower *l);
+bool soft_lower_far(struct lower *l);
 
 /* Functions that raise. */
 int op_ud(struct soft_cpu *c, const struct insn *i);

@@ -76,6 +76,7 @@ struct insn {
 
 #define GPR_RIP (16 * 8)        /* byte offsets into gpr */
 #define GPR_ZERO (17 * 8)
+#define GPR_SCRATCH (18 * 8)     /* of the running instruction */
 
 /*
  * Software TLB: for each view, direct mapped.  A tag is the page's linear
@@ -165,7 +166,7 @@ struct soft_vm;
 
 struct soft_cpu {
     /* hot */
-    uint64_t gpr[18];           /* 16: rip; 17: always 0 */
+    uint64_t gpr[19];           /* 16: rip; 17: always 0; 18: scratch */
     uint16_t ax_flags;          /* arithmetic flags as LAHF + SETO leave them in AX */
     uint8_t cpl;
     bool code64;                /* CS.L and EFER.LMA */
@@ -211,6 +212,7 @@ struct soft_cpu {
     bool extint_ack;            /* CPU_EXIT_EXTINT is out */
     uint16_t extint_vector;     /* acknowledged, to be delivered: vector + 1; 0: none */
     pthread_t timer_thread;     /* that timer signals */
+    uint64_t timer_armed;       /* deadline that timer is set for; 0: none */
 
     struct tlb_entry tlbs[VIEW_COUNT][TLB_SIZE];
     struct ftlb_entry ftlb[FTLB_SIZE];
@@ -319,6 +321,9 @@ int soft_interrupt(struct soft_cpu *c, unsigned vector, enum soft_int_kind kind,
 int soft_deliver_interrupt(struct soft_cpu *c, unsigned vector);
 /* #DB trap with these DR6 bits after a retired instruction; 0 or SOFT_EXIT. */
 int soft_deliver_db(struct soft_cpu *c, uint64_t dr6_bits);
+/* A delivery that needed an exit (stack or IDT in MMIO) left c->in_delivery
+ * set: before anything else is executed, go on with it. 0 or SOFT_EXIT. */
+int soft_resume_delivery(struct soft_cpu *c);
 
 /* ---- memory (mmu.c) ------------------------------------------------------- */
 
@@ -454,9 +459,9 @@ int soft_peek(struct soft_cpu *c, unsigned off, unsigned size, uint64_t *v);
 static inline void soft_set_sp(struct soft_cpu *c, uint64_t sp)
 {
     if (c->ss_mask == 0xffff)
-        *gpr16(c, REG_RSP * 8) = (uint16_t)sp;
+        *gpr16(c, CPU_RSP * 8) = (uint16_t)sp;
     else
-        c->gpr[REG_RSP] = sp & c->ss_mask;
+        c->gpr[CPU_RSP] = sp & c->ss_mask;
 }
 
 /* ---- segments and control transfer (seg.c, far.c, task.c) ------------------- */
@@ -505,6 +510,8 @@ int soft_io_ins(struct soft_cpu *c, uint16_t port, unsigned size, void *data, un
                 unsigned *got);
 int soft_io_outs(struct soft_cpu *c, uint16_t port, unsigned size, const void *data,
                  unsigned count, unsigned *done);
+/* The EOI exit of a vector; 0: it has been made. */
+int soft_io_eoi(struct soft_cpu *c, uint8_t vector);
 /* On vCPU entry, first of all: take the answer to the last exit from run. */
 void soft_io_complete(struct soft_cpu *c);
 /* Bodies of the engine_ops of the same names; any thread. */
@@ -581,6 +588,9 @@ void soft_exclusive_end(struct soft_cpu *c);
  * parks last. */
 void soft_park(struct soft_cpu *c);
 void soft_unpark(struct soft_cpu *c);
+/* The part of attention that only drops TLB entries: at any point where no
+ * pointers from the TLB are held. */
+void soft_take_flushes(struct soft_cpu *c);
 
 /* ---- debug registers (sys.c) --------------------------------------------------- */
 /* Is there an enabled execute breakpoint at la (and RF clear)? DR6 bits or 0. */
@@ -593,6 +603,15 @@ void soft_io_breakpoints(struct soft_cpu *c, uint16_t port, unsigned size);
 void soft_fpu_reset(struct soft_cpu *c, bool init);
 void soft_fpu_get(const struct soft_cpu *c, struct vcpu_state *s);
 void soft_fpu_set(struct soft_cpu *c, const struct vcpu_state *s);
+
+/* ---- life (vm.c) ------------------------------------------------------------------------- */
+void soft_vm_init(struct soft_vm *vm, const struct engine_config *config);
+void soft_vm_fini(struct soft_vm *vm);
+/* c is zeroed but for engine and run. */
+void soft_cpu_init(struct soft_cpu *c, struct soft_vm *vm, unsigned id);
+void soft_cpu_fini(struct soft_cpu *c);
+/* Have every vCPU flush its TLBs before its next block; any thread. */
+void soft_flush_every(struct soft_vm *vm);
 
 /* ---- whole state (cpu.c) -------------------------------------------------------------- */
 void soft_get_state(struct soft_cpu *c, struct vcpu_state *s);

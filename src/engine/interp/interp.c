@@ -1,0 +1,724 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The reference interpreter: decoded blocks, one function call for each
+ * instruction.
+ *
+ * Each vCPU has its own cache of decoded code, so the fast path takes no
+ * lock.  A block lies in one page (or is one instruction across two), is
+ * keyed by physical page, offset and mode, and is valid as long as the page's
+ * code version in mem/ stands: one compare at block entry.  When code is
+ * decoded from a page that had none, other vCPUs may still hold the right to
+ * write there; until all of them have acknowledged that they gave it up, the
+ * block's bytes are compared each time it is entered.
+ *
+ * The cache is an arena that is emptied as a whole when it is full.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/log.h"
+#include "engine/soft/decode.h"
+
+#define ARENA_MAX (8 * MiB)
+#define ARENA_MIN (1 * MiB)
+#define HASH_BITS 14
+#define JUMP_BITS 12
+#define BLOCK_MAX 32
+#define MAX_INSN 15
+#define REP_BATCH 65536
+
+struct block {
+    struct block *next;             /* in the hash chain */
+    uint64_t page, page2;           /* memfd pages; page2: NO_PAGE unless it crosses */
+    uint64_t epoch;                 /* of vm->code_epoch when made; 0: confirmed */
+    uint32_t version, version2;
+    uint16_t offset, bytes;         /* in the page */
+    uint8_t mode, n;
+    struct insn insns[];            /* then, if ncpus > 1, the bytes they came from */
+};
+#define NO_PAGE (~0ULL)
+
+struct jump {
+    uint64_t pc, gen;
+    struct block *block;
+    unsigned mode;
+};
+
+struct interp {
+    struct soft_cpu cpu;            /* first: struct vcpu is this */
+    struct cpu_run run;
+    uint8_t *arena;
+    size_t arena_size, used;
+    struct block *hash[1 << HASH_BITS];
+    struct jump jumps[1 << JUMP_BITS];
+    uint64_t decoded, flushes, blocks;
+};
+
+struct engine_vm {
+    struct soft_vm soft;
+};
+
+static struct interp *interp_of(struct soft_cpu *c)
+{
+    return c->engine;
+}
+
+/* ---- making blocks --------------------------------------------------------------- */
+
+static void flush_cache(struct interp *it)
+{
+    memset(it->hash, 0, sizeof(it->hash));
+    memset(it->jumps, 0, sizeof(it->jumps));
+    it->used = 0;
+    it->flushes++;
+}
+
+/* What blocks depend on beside their bytes. */
+static unsigned block_mode(const struct soft_cpu *c)
+{
+    return c->mode_key | (c->cpl == 3 ? 0x80u : 0);
+}
+
+static unsigned hash_of(uint64_t page, unsigned offset, unsigned mode)
+{
+    return (unsigned)((page * 0x9e3779b97f4a7c15ULL ^ offset * 0x85ebca6bULL ^ mode * 0xc2b2ae35ULL) >> 20) &
+           ((1 << HASH_BITS) - 1);
+}
+
+/* Give up this vCPU's own write rights and ask the others to, after code
+ * appeared on a page.  Returns the epoch to wait for. */
+static uint64_t revoke_writes(struct soft_cpu *c)
+{
+    struct soft_vm *vm = c->vm;
+    uint64_t epoch = atomic_fetch_add(&vm->code_epoch, 1) + 1;
+
+    soft_flush_writes(c);
+    for (unsigned n = 0; n < vm->ncpus; n++)
+        if (vm->cpus[n] && vm->cpus[n] != c)
+            atomic_fetch_or(&vm->cpus[n]->attention, ATT_CODE);
+    return epoch;
+}
+
+/* Have all other vCPUs given up the rights they had at this epoch?  One that
+ * is not running will look at its attention word first. */
+static bool acknowledged(const struct soft_cpu *c, uint64_t epoch)
+{
+    const struct soft_vm *vm = c->vm;
+
+    for (unsigned n = 0; n < vm->ncpus; n++) {
+        struct soft_cpu *o = vm->cpus[n];
+
+        if (o && o != c && atomic_load(&o->running) && atomic_load(&o->code_ack) < epoch)
+            return false;
+    }
+    return true;
+}
+
+static bool same_bytes(struct soft_cpu *c, const struct block *b)
+{
+    const uint8_t *saved = (const uint8_t *)&b->insns[b->n];
+    const uint8_t *now = c->vm->mem->hva + b->page * MEM_PAGE_SIZE + b->offset;
+    unsigned head = MIN(b->bytes, (unsigned)MEM_PAGE_SIZE - b->offset);
+
+    if (memcmp(saved, now, head))
+        return false;
+    return head == b->bytes ||
+           !memcmp(saved + head, c->vm->mem->hva + b->page2 * MEM_PAGE_SIZE, b->bytes - head);
+}
+
+/* Not confirmed yet: look at the bytes; once all have acknowledged, once more. */
+static bool confirm(struct soft_cpu *c, struct block *b)
+{
+    bool all = acknowledged(c, b->epoch);
+
+    if (!same_bytes(c, b))
+        return false;
+    if (all)
+        b->epoch = 0;
+    return true;
+}
+
+static bool valid(struct soft_cpu *c, struct block *b)
+{
+    const struct mem *mem = c->vm->mem;
+
+    if (unlikely(b->version != mem_code_version(mem, b->page)))
+        return false;
+    if (unlikely(b->page2 != NO_PAGE) && b->version2 != mem_code_version(mem, b->page2))
+        return false;
+    return likely(!b->epoch) || confirm(c, b);
+}
+
+struct maker {
+    struct soft_cpu *c;
+    const struct ftlb_entry *page;
+    uint64_t pc;
+    unsigned offset;
+    struct insn insns[BLOCK_MAX];
+    unsigned n, bytes;
+};
+
+/* Decode inside the page until something ends the block.  A first instruction
+ * that crosses leaves n at 0. */
+static void decode_run(struct maker *m)
+{
+    const struct cpu_model *model = m->c->vm->model;
+    enum decode_result r = DECODE_OK;
+
+    while (r == DECODE_OK && m->n < BLOCK_MAX) {
+        unsigned at = m->offset + m->bytes, room = (unsigned)MEM_PAGE_SIZE - at;
+        uint8_t copy[MAX_INSN];
+
+        if (!room)
+            break;
+        room = MIN(room, MAX_INSN);
+        memcpy(copy, m->page->hva + at, room);
+        r = soft_decode(model, m->c->mode_key, copy, room, &m->insns[m->n]);
+        if (r == DECODE_MORE)
+            break;
+        m->bytes += m->insns[m->n].len;
+        m->n++;
+    }
+}
+
+static struct block *new_block(struct soft_cpu *c, const struct maker *m, const uint8_t *bytes)
+{
+    struct interp *it = interp_of(c);
+    size_t size = sizeof(struct block) + m->n * sizeof(struct insn);
+    size_t extra = c->vm->ncpus > 1 ? m->bytes : 0;
+    struct block *b;
+
+    size = align_up(size + extra, 16);
+    if (it->used + size > it->arena_size)
+        flush_cache(it);
+    b = (struct block *)(it->arena + it->used);
+    it->used += size;
+    *b = (struct block){ .page2 = NO_PAGE, .offset = (uint16_t)m->offset, .bytes = (uint16_t)m->bytes,
+                         .mode = (uint8_t)block_mode(c), .n = (uint8_t)m->n };
+    memcpy(b->insns, m->insns, m->n * sizeof(struct insn));
+    if (extra)
+        memcpy(&b->insns[m->n], bytes, extra);
+    it->decoded += m->n;
+    it->blocks++;
+    return b;
+}
+
+static void insert(struct interp *it, struct block *b)
+{
+    struct block **head = &it->hash[hash_of(b->page, b->offset, b->mode)];
+
+    b->next = *head;
+    *head = b;
+}
+
+/*
+ * A block inside one page.  The lines are announced before the bytes are
+ * read; they are at most what BLOCK_MAX instructions can cover, so announce
+ * first what can be covered, decode, and leave it at that: a line too many
+ * costs a needless invalidation, nothing else.
+ */
+static struct block *make_block(struct soft_cpu *c, const struct ftlb_entry *page, uint64_t pc)
+{
+    struct maker m = { .c = c, .page = page, .pc = pc, .offset = pc & (MEM_PAGE_SIZE - 1) };
+    struct mem *mem = c->vm->mem;
+    uint8_t bytes[BLOCK_MAX * MAX_INSN];
+    uint64_t epoch = 0;
+    uint32_t version;
+    struct block *b;
+    bool fresh;
+
+    /* How long it will be: decode once without keeping it. */
+    decode_run(&m);
+    version = mem_code_add(mem, page->page, m.offset, m.bytes ? m.bytes : 1, &fresh);
+    if (fresh)
+        epoch = revoke_writes(c);
+    else if (c->vm->ncpus > 1)
+        epoch = atomic_load(&c->vm->code_epoch);
+    m.n = 0;
+    m.bytes = 0;
+    memcpy(bytes, page->hva + m.offset, MIN(sizeof(bytes), MEM_PAGE_SIZE - m.offset));
+    decode_run(&m);
+    if (!m.n)
+        return NULL;
+    b = new_block(c, &m, bytes);
+    b->page = page->page;
+    b->version = version;
+    b->epoch = c->vm->ncpus > 1 ? epoch : 0;
+    insert(interp_of(c), b);
+    return b;
+}
+
+static struct block *find_crossing(struct soft_cpu *c, uint64_t page, uint64_t page2, unsigned offset)
+{
+    struct block *b = interp_of(c)->hash[hash_of(page, offset, block_mode(c))];
+
+    while (b && !(b->page == page && b->page2 == page2 && b->offset == offset &&
+                  b->mode == block_mode(c) && valid(c, b)))
+        b = b->next;
+    return b;
+}
+
+/* One instruction across two pages. NULL: a fault is in c->exc. */
+static struct block *make_crossing(struct soft_cpu *c, const struct ftlb_entry *first, uint64_t pc)
+{
+    struct maker m = { .c = c, .pc = pc, .offset = pc & (MEM_PAGE_SIZE - 1), .n = 1 };
+    struct ftlb_entry one = *first;         /* the next look-up may replace it */
+    const struct ftlb_entry *two;
+    unsigned head = (unsigned)MEM_PAGE_SIZE - m.offset;
+    uint8_t bytes[MAX_INSN];
+    struct block *b;
+    bool fresh1, fresh2;
+    uint32_t v1, v2;
+
+    if (soft_fetch_page(c, (pc + head) & (c->code64 ? ~0ULL : 0xffffffffULL), &two))
+        return NULL;
+    b = find_crossing(c, one.page, two->page, m.offset);
+    if (b)
+        return b;
+    v1 = mem_code_add(c->vm->mem, one.page, m.offset, head, &fresh1);
+    v2 = mem_code_add(c->vm->mem, two->page, 0, MAX_INSN - head, &fresh2);
+    if (fresh1 || fresh2)
+        revoke_writes(c);
+    memcpy(bytes, one.hva + m.offset, head);
+    memcpy(bytes + head, two->hva, MAX_INSN - head);
+    soft_decode(c->vm->model, c->mode_key, bytes, MAX_INSN, &m.insns[0]);
+    m.bytes = m.insns[0].len;
+    b = new_block(c, &m, bytes);
+    b->page = one.page;
+    b->page2 = two->page;
+    b->version = v1;
+    b->version2 = v2;
+    b->epoch = c->vm->ncpus > 1 ? atomic_load(&c->vm->code_epoch) : 0;
+    insert(interp_of(c), b);
+    return b;
+}
+
+/* ---- finding blocks ----------------------------------------------------------------- */
+
+static struct block *lookup(struct soft_cpu *c, const struct ftlb_entry *page, uint64_t pc)
+{
+    struct interp *it = interp_of(c);
+    unsigned offset = pc & (MEM_PAGE_SIZE - 1), mode = block_mode(c);
+    struct block **link = &it->hash[hash_of(page->page, offset, mode)];
+
+    while (*link) {
+        struct block *b = *link;
+
+        if (b->page == page->page && b->page2 == NO_PAGE && b->offset == offset && b->mode == mode) {
+            if (valid(c, b))
+                return b;
+            *link = b->next;    /* stale: unlink, the arena keeps it till the flush */
+        } else {
+            link = &b->next;
+        }
+    }
+    return NULL;
+}
+
+/* NULL: a fault is in c->exc. */
+static struct block *find_slow(struct soft_cpu *c, uint64_t pc, struct jump *j)
+{
+    const struct ftlb_entry *page;
+    struct block *b;
+
+    if (soft_fetch_page(c, pc, &page))
+        return NULL;
+    b = lookup(c, page, pc);
+    if (!b)
+        b = make_block(c, page, pc);
+    if (!b)
+        b = make_crossing(c, page, pc);
+    if (!b)
+        return NULL;
+    /* make_block may have emptied the table. */
+    *j = (struct jump){ .pc = pc, .gen = c->fetch_gen, .block = b, .mode = block_mode(c) };
+    return b;
+}
+
+static uint64_t linear_pc(const struct soft_cpu *c)
+{
+    return c->code64 ? soft_rip(c) : (uint32_t)(c->s.seg[SEG_CS].base + soft_rip(c));
+}
+
+static inline struct block *find_block(struct soft_cpu *c)
+{
+    struct interp *it = interp_of(c);
+    uint64_t pc = linear_pc(c);
+    struct jump *j = &it->jumps[(pc ^ pc >> JUMP_BITS) & ((1 << JUMP_BITS) - 1)];
+
+    if (likely(j->pc == pc && j->gen == c->fetch_gen && j->mode == block_mode(c)) && j->block &&
+        valid(c, j->block))
+        return j->block;
+    return find_slow(c, pc, j);
+}
+
+/* ---- running ----------------------------------------------------------------------------- */
+
+/* rip is behind an instruction now: wrap it as the code segment says. */
+static inline void step_rip(struct soft_cpu *c, const struct insn *i)
+{
+    soft_rip(c) += i->len;
+}
+
+/* CS limit: an instruction that reaches beyond is #GP(0) (SDM 3A 5.3). */
+static bool in_limit(const struct soft_cpu *c, unsigned bytes)
+{
+    return c->code64 || soft_rip(c) + bytes - 1 <= c->s.seg[SEG_CS].limit;
+}
+
+/* What an instruction's result asks for.  Returns 0 to go on, or SOFT_EXIT. */
+static int settle(struct soft_cpu *c, int r)
+{
+    switch (r) {
+    case SOFT_FAULT:
+        soft_io_done(c);
+        return soft_deliver_exception(c);
+    case SOFT_EXIT:
+        c->io.used = 0;
+        return SOFT_EXIT;
+    default:
+        soft_io_done(c);
+        return 0;
+    }
+}
+
+/* A whole block at full speed. */
+static int run_block(struct soft_cpu *c, struct block *b)
+{
+    const struct insn *i = b->insns, *first = i;
+    int r = 0;
+
+    c->block_end = i + b->n;
+    do {
+        r = i->fn(c, i);
+        if (unlikely(r))
+            break;
+        step_rip(c, i);
+        i++;
+    } while (i < c->block_end);
+    c->insn_count += (uint64_t)(i - first);
+    c->rflags &= ~(uint32_t)X86_RF;
+    soft_rip(c) &= c->rip_mask;
+    if (r == SOFT_NEXT) {
+        soft_io_done(c);
+        return 0;
+    }
+    if (r == SOFT_JUMP || r == SOFT_STOP) {
+        c->insn_count++;
+        if (r == SOFT_STOP) {
+            step_rip(c, i);
+            soft_rip(c) &= c->rip_mask;
+        }
+        soft_io_done(c);
+        return 0;
+    }
+    return settle(c, r);
+}
+
+/* Traps after one retired instruction (SDM 3A 6.9, priority 4). */
+static int traps(struct soft_cpu *c, bool tf)
+{
+    uint64_t bits = c->db_pending;
+
+    c->db_pending = 0;
+    if (c->shadow & SHADOW_MOV_SS) {
+        c->db_pending = bits;       /* held back by MOV SS, with the step */
+        return 0;
+    }
+    if (tf)
+        bits |= 1u << 14;
+    return bits ? soft_deliver_db(c, bits) : 0;
+}
+
+/* One instruction, with everything that has to be looked at between two. */
+static int step_one(struct soft_cpu *c)
+{
+    bool tf = c->rflags & X86_TF;
+    uint8_t shadow = c->shadow;
+    uint64_t hits = 0;
+    struct block *b;
+    int r;
+
+    c->shadow &= SHADOW_NMI;
+    if (unlikely(c->s.dr7 & 0xff) && !(shadow & SHADOW_MOV_SS))
+        hits = soft_code_breakpoint(c, linear_pc(c));
+    if (hits) {
+        soft_raise(c, VEC_DB);
+        c->exc.payload = hits;
+        return soft_deliver_exception(c);
+    }
+    b = find_block(c);
+    if (!b)
+        return settle(c, SOFT_FAULT);
+    if (!in_limit(c, b->insns[0].len)) {
+        soft_gp0(c);
+        return settle(c, SOFT_FAULT);
+    }
+    c->block_end = b->insns;
+    r = b->insns[0].fn(c, &b->insns[0]);
+    if (r == SOFT_FAULT || r == SOFT_EXIT) {
+        if (r == SOFT_EXIT)
+            c->shadow = shadow;
+        return settle(c, r);
+    }
+    c->rflags &= ~(uint32_t)X86_RF;
+    if (r != SOFT_AGAIN)
+        c->insn_count++;
+    if (r == SOFT_NEXT || r == SOFT_STOP) {
+        step_rip(c, &b->insns[0]);
+        soft_rip(c) &= c->rip_mask;
+    }
+    soft_io_done(c);
+    return traps(c, tf);
+}
+
+/* How the next piece has to be run. */
+static int run_piece(struct soft_cpu *c)
+{
+    uint64_t stop = c->run->stop_count;
+    struct block *b;
+
+    c->rep_limit = REP_BATCH;
+    if (unlikely(stop)) {
+        uint64_t left = stop > c->insn_count ? stop - c->insn_count : 0;
+
+        if (!left) {
+            c->run->exit = CPU_EXIT_COUNT;
+            return SOFT_EXIT;
+        }
+        if (left <= BLOCK_MAX) {
+            c->rep_limit = left;
+            return step_one(c);
+        }
+        c->rep_limit = MIN(left - BLOCK_MAX, REP_BATCH);
+    }
+    if (unlikely(c->single || c->shadow & (SHADOW_STI | SHADOW_MOV_SS) || c->db_pending)) {
+        if (c->single)
+            c->rep_limit = 1;
+        return step_one(c);
+    }
+    b = find_block(c);
+    if (unlikely(!b))
+        return settle(c, SOFT_FAULT);
+    if (unlikely(!in_limit(c, b->bytes)))
+        return step_one(c);
+    return run_block(c, b);
+}
+
+static int vcpu_run(struct vcpu *vcpu)
+{
+    struct soft_cpu *c = (struct soft_cpu *)vcpu;
+    int r = 0;
+
+    soft_io_complete(c);
+    soft_unpark(c);
+    /* What an exit cut in two comes before any event. */
+    if (c->in_delivery)
+        r = soft_resume_delivery(c);
+    else if (c->io.made)
+        r = step_one(c);
+    while (!r) {
+        if (unlikely(atomic_load_explicit(&c->attention, memory_order_relaxed) ||
+                     c->s.mp_state != MP_RUNNABLE ||
+                     atomic_load_explicit(&c->run->immediate_exit, memory_order_relaxed))) {
+            r = soft_events(c);
+            if (r)
+                break;
+        }
+        r = run_piece(c);
+    }
+    soft_park(c);
+    return 0;
+}
+
+/* ---- the contract -------------------------------------------------------------------------- */
+
+static int probe(char *why, int why_size)
+{
+    (void)why;
+    (void)why_size;
+    return 0;
+}
+
+static int vm_create(struct engine_vm **out, const struct engine_config *config, char *err, int err_size)
+{
+    struct engine_vm *vm = calloc(1, sizeof(*vm));
+
+    if (!vm) {
+        snprintf(err, (size_t)err_size, "out of memory");
+        return -ENOMEM;
+    }
+    soft_vm_init(&vm->soft, config);
+    *out = vm;
+    return 0;
+}
+
+static void vm_destroy(struct engine_vm *vm)
+{
+    soft_vm_fini(&vm->soft);
+    free(vm);
+}
+
+/* Fewer bytes each when there are many. */
+static size_t arena_size(unsigned ncpus)
+{
+    return MAX(ARENA_MIN, ARENA_MAX / MIN(ncpus, 8u));
+}
+
+static int vcpu_create(struct vcpu **out, struct engine_vm *vm, unsigned id)
+{
+    size_t size = align_up(sizeof(struct interp), MEM_PAGE_SIZE);
+    struct interp *it = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (it == MAP_FAILED)
+        return -ENOMEM;
+    it->arena_size = arena_size(vm->soft.ncpus);
+    it->arena = mmap(NULL, it->arena_size, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (it->arena == MAP_FAILED) {
+        munmap(it, size);
+        return -ENOMEM;
+    }
+    it->cpu.engine = it;
+    it->cpu.run = &it->run;
+    soft_cpu_init(&it->cpu, &vm->soft, id);
+    *out = (struct vcpu *)it;
+    return 0;
+}
+
+static void vcpu_destroy(struct vcpu *vcpu)
+{
+    struct interp *it = (struct interp *)vcpu;
+
+    soft_cpu_fini(&it->cpu);
+    munmap(it->arena, it->arena_size);
+    munmap(it, align_up(sizeof(struct interp), MEM_PAGE_SIZE));
+}
+
+static struct cpu_run *vcpu_page(struct vcpu *vcpu)
+{
+    return ((struct soft_cpu *)vcpu)->run;
+}
+
+static void vcpu_get_state(struct vcpu *vcpu, struct vcpu_state *s)
+{
+    soft_get_state((struct soft_cpu *)vcpu, s);
+}
+
+static int vcpu_set_state(struct vcpu *vcpu, const struct vcpu_state *s, char *err, size_t err_size)
+{
+    return soft_set_state((struct soft_cpu *)vcpu, s, err, err_size);
+}
+
+static int vcpu_translate(struct vcpu *vcpu, uint64_t gva, uint64_t *gpa)
+{
+    return soft_translate((struct soft_cpu *)vcpu, gva, gpa);
+}
+
+static void vcpu_kick(struct vcpu *vcpu)
+{
+    soft_attention((struct soft_cpu *)vcpu, ATT_KICK);
+}
+
+static void vcpu_nmi(struct vcpu *vcpu)
+{
+    struct soft_cpu *c = (struct soft_cpu *)vcpu;
+
+    atomic_store(&c->inbox.nmi, true);
+    soft_attention(c, ATT_EVENT);
+}
+
+static void vcpu_extint(struct vcpu *vcpu, bool request)
+{
+    struct soft_cpu *c = (struct soft_cpu *)vcpu;
+
+    atomic_store(&c->inbox.extint, request);
+    if (request)
+        soft_attention(c, ATT_EVENT);
+}
+
+static void set_a20(struct engine_vm *vm, bool enabled)
+{
+    atomic_store(&vm->soft.a20_mask, enabled ? ~0ULL : ~BIT(20));
+    soft_flush_every(&vm->soft);
+}
+
+static void msi(struct engine_vm *vm, uint64_t address, uint32_t data)
+{
+    lapic_msi(&vm->soft, address, data);
+}
+
+static void set_eoi_exits(struct engine_vm *vm, const uint64_t bitmap[4])
+{
+    for (unsigned n = 0; n < 4; n++)
+        atomic_store(&vm->soft.eoi_exits[n], bitmap[n]);
+}
+
+static int doorbell_add(struct engine_vm *vm, bool pio, uint64_t addr, unsigned size, bool match,
+                        uint64_t value, int fd)
+{
+    return soft_doorbell_add(&vm->soft, pio, addr, size, match, value, fd);
+}
+
+static int doorbell_del(struct engine_vm *vm, bool pio, uint64_t addr, unsigned size, bool match,
+                        uint64_t value)
+{
+    return soft_doorbell_del(&vm->soft, pio, addr, size, match, value);
+}
+
+static int counter_add(struct engine_vm *vm, const struct cpu_counter *counter)
+{
+    return soft_counter_add(&vm->soft, counter);
+}
+
+static void dirty_revoke(struct engine_vm *vm)
+{
+    soft_flush_every(&vm->soft);
+}
+
+static void clock_changed(struct engine_vm *vm)
+{
+    for (unsigned n = 0; n < vm->soft.ncpus; n++)
+        if (vm->soft.cpus[n]) {
+            lapic_rearm(vm->soft.cpus[n]);
+            kvmclock_update(vm->soft.cpus[n]);
+        }
+}
+
+static void vcpu_info(struct vcpu *vcpu, FILE *f)
+{
+    struct interp *it = (struct interp *)vcpu;
+
+    fprintf(f, "cpu %u: %llu instructions, %llu blocks, %llu decoded, %llu cache flushes, %zu KiB in use\n",
+            it->cpu.id, (unsigned long long)it->cpu.insn_count, (unsigned long long)it->blocks,
+            (unsigned long long)it->decoded, (unsigned long long)it->flushes, it->used / 1024);
+}
+
+const struct engine_ops engine_interp = {
+    .name = "interp",
+    .description = "software, reference interpreter",
+    .probe = probe,
+    .vm_create = vm_create,
+    .vm_destroy = vm_destroy,
+    .vcpu_create = vcpu_create,
+    .vcpu_destroy = vcpu_destroy,
+    .vcpu_page = vcpu_page,
+    .vcpu_run = vcpu_run,
+    .vcpu_get_state = vcpu_get_state,
+    .vcpu_set_state = vcpu_set_state,
+    .vcpu_translate = vcpu_translate,
+    .vcpu_kick = vcpu_kick,
+    .vcpu_nmi = vcpu_nmi,
+    .vcpu_extint = vcpu_extint,
+    .set_a20 = set_a20,
+    .msi = msi,
+    .set_eoi_exits = set_eoi_exits,
+    .doorbell_add = doorbell_add,
+    .doorbell_del = doorbell_del,
+    .counter_add = counter_add,
+    .dirty_revoke = dirty_revoke,
+    .clock_changed = clock_changed,
+    .vcpu_info = vcpu_info,
+};

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Life of a software engine's VM and vCPUs. */
+#include <string.h>
+
+#include "engine/soft/soft.h"
+
+void soft_vm_init(struct soft_vm *vm, const struct engine_config *config)
+{
+    vm->mem = config->mem;
+    vm->clock = config->clock;
+    vm->model = config->model;
+    vm->ncpus = config->ncpus;
+    atomic_store(&vm->a20_mask, ~0ULL);
+    pthread_rwlock_init(&vm->tables_lock, NULL);
+    pthread_mutex_init(&vm->excl_lock, NULL);
+    pthread_cond_init(&vm->excl_cond, NULL);
+}
+
+void soft_vm_fini(struct soft_vm *vm)
+{
+    pthread_cond_destroy(&vm->excl_cond);
+    pthread_mutex_destroy(&vm->excl_lock);
+    pthread_rwlock_destroy(&vm->tables_lock);
+}
+
+void soft_cpu_init(struct soft_cpu *c, struct soft_vm *vm, unsigned id)
+{
+    struct vcpu_state s;
+    char err[160];
+
+    c->vm = vm;
+    c->id = id;
+    c->rep_limit = 1;
+    vcpu_state_reset(&s, id, id == 0, false);
+    soft_set_state(c, &s, err, sizeof(err));
+    soft_flush_all(c);
+    vm->cpus[id] = c;
+}
+
+void soft_cpu_fini(struct soft_cpu *c)
+{
+    c->vm->cpus[c->id] = NULL;
+    lapic_destroy(c);
+}
+
+void soft_flush_every(struct soft_vm *vm)
+{
+    for (unsigned n = 0; n < vm->ncpus; n++)
+        if (vm->cpus[n])
+            soft_attention(vm->cpus[n], ATT_FLUSH);
+}
