@@ -196,11 +196,11 @@ static void set_monitor(struct stdio_chardev *s, bool on)
 
 static void help(struct stdio_chardev *s)
 {
-    print(s, "\r\nCtrl-A h  this help\r\n"
-             "Ctrl-A x  end the virtual machine\r\n"
-             "Ctrl-A c  monitor on or off\r\n"
-             "Ctrl-A b  send a break\r\n"
-             "Ctrl-A Ctrl-A  send Ctrl-A\r\n");
+    print(s, "\nCtrl-A h  this help\n"
+             "Ctrl-A x  end the virtual machine\n"
+             "Ctrl-A c  monitor on or off\n"
+             "Ctrl-A b  send a break\n"
+             "Ctrl-A Ctrl-A  send Ctrl-A\n");
 }
 
 static void deliver(struct stdio_chardev *s, uint8_t key)

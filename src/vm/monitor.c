@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The monitor on the console after Ctrl-A c: a line editor with backspace,
- * and a table of commands.  Commands that look at vCPUs run while all are
- * parked.
+ * and a table of commands.  A command runs while all vCPUs are parked; keys
+ * that come meanwhile wait.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -18,24 +18,22 @@ struct monitor {
     char line[LINE_SIZE];
     size_t len;
     bool focused;
+    bool busy;                  /* a command is about to run */
+    char command[LINE_SIZE];
+    uint8_t waiting[1024];      /* keys */
+    size_t nwaiting;
 };
 
 struct command {
     const char *name;       /* may be two words */
     const char *args;       /* for help; NULL: takes none */
     const char *help;
-    bool parked;            /* runs while all vCPUs are parked */
     void (*run)(struct vm *vm, const char *args, FILE *out);
 };
 
-/* Text to the console, with CR before each LF. */
 static void print(struct monitor *m, const char *text, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        if (text[i] == '\n')
-            chardev_write(m->vm->console, "\r\n", 2);
-        else
-            chardev_write(m->vm->console, &text[i], 1);
+    chardev_write(m->vm->console, text, n);
 }
 
 static void prompt(struct monitor *m)
@@ -177,20 +175,20 @@ static void cmd_quit(struct vm *vm, const char *args, FILE *out)
 static void cmd_help(struct vm *vm, const char *args, FILE *out);
 
 static const struct command commands[] = {
-    { "info registers", NULL, "registers of all CPUs", true, info_registers },
-    { "info mem", NULL, "memory slots and the map that the guest was given", false, info_mem },
-    { "info irq", NULL, "interrupt controllers", true, info_irq },
-    { "info devices", NULL, "all devices with their state", true, info_devices },
-    { "info cpus", NULL, "what each CPU does", true, info_cpus },
-    { "info engine", NULL, "engine, CPU model, counters", true, info_engine },
-    { "stop", NULL, "stop the CPUs and the clock", false, cmd_stop },
-    { "cont", NULL, "let them run again", false, cmd_cont },
-    { "reset", NULL, "reset the machine", false, cmd_reset },
-    { "nmi", NULL, "send an NMI to CPU 0", false, cmd_nmi },
-    { "powerdown", NULL, "press the power button", false, cmd_powerdown },
-    { "savestate", "FILE", "save the whole state to FILE", true, cmd_savestate },
-    { "quit", NULL, "end the machine at once", false, cmd_quit },
-    { "help", NULL, "this list", false, cmd_help },
+    { "info registers", NULL, "registers of all CPUs", info_registers },
+    { "info mem", NULL, "memory slots and the map that the guest was given", info_mem },
+    { "info irq", NULL, "interrupt controllers", info_irq },
+    { "info devices", NULL, "all devices with their state", info_devices },
+    { "info cpus", NULL, "what each CPU does", info_cpus },
+    { "info engine", NULL, "engine, CPU model, counters", info_engine },
+    { "stop", NULL, "stop the CPUs and the clock", cmd_stop },
+    { "cont", NULL, "let them run again", cmd_cont },
+    { "reset", NULL, "reset the machine", cmd_reset },
+    { "nmi", NULL, "send an NMI to CPU 0", cmd_nmi },
+    { "powerdown", NULL, "press the power button", cmd_powerdown },
+    { "savestate", "FILE", "save the whole state to FILE", cmd_savestate },
+    { "quit", NULL, "end the machine at once", cmd_quit },
+    { "help", NULL, "this list", cmd_help },
 };
 
 static void cmd_help(struct vm *vm, const char *args, FILE *out)
@@ -220,50 +218,79 @@ static const struct command *find_command(const char *line, const char **args)
     return NULL;
 }
 
-/* With the bus lock held; opaque: the line, ours to free. */
+static void edit(struct monitor *m, char c);
+
+/* While parked, with the bus lock held. */
 static void execute(struct vm *vm, void *opaque)
 {
-    char *line = opaque, *text = NULL;
+    struct monitor *m = opaque;
+    char *text = NULL;
     size_t size = 0;
     const char *args;
-    const struct command *c = find_command(line, &args);
+    const struct command *c = find_command(m->command, &args);
     FILE *out = open_memstream(&text, &size);
 
     if (out) {
         if (c)
             c->run(vm, args, out);
         else
-            fprintf(out, "unknown command '%s'; try help\n", line);
+            fprintf(out, "unknown command '%s'; try help\n", m->command);
         fclose(out);
-        print(vm->monitor, text, size);
+        print(m, text, size);
         free(text);
     }
-    free(line);
-    prompt(vm->monitor);
+    prompt(m);
+    m->busy = false;
+    for (size_t used = 0; used < m->nwaiting; used++) {
+        edit(m, (char)m->waiting[used]);
+        if (m->busy) {
+            m->nwaiting -= used + 1;
+            memmove(m->waiting, m->waiting + used + 1, m->nwaiting);
+            return;
+        }
+    }
+    m->nwaiting = 0;
 }
 
 static void enter(struct monitor *m)
 {
-    const struct command *c;
-    const char *args;
-    char *line;
-
     print(m, "\n", 1);
     while (m->len && m->line[m->len - 1] == ' ')
         m->len--;
     m->line[m->len] = 0;
-    line = m->len ? strdup(m->line + strspn(m->line, " ")) : NULL;
+    snprintf(m->command, sizeof(m->command), "%s", m->line + strspn(m->line, " "));
+    m->busy = m->len && vm_when_parked(m->vm, execute, m) == 0;
     m->len = 0;
-    if (!line) {
+    if (!m->busy)
         prompt(m);
-        return;
-    }
-    c = find_command(line, &args);
-    if (c && c->parked) {
-        if (vm_when_parked(m->vm, execute, line) < 0)
-            free(line);
-    } else {
-        execute(m->vm, line);
+}
+
+static void erase(struct monitor *m)
+{
+    m->len--;
+    print(m, "\b \b", 3);
+}
+
+/* One key. */
+static void edit(struct monitor *m, char c)
+{
+    switch (c) {
+    case '\r':
+    case '\n': enter(m); break;
+    case 0x7f:
+    case '\b':
+        if (m->len)
+            erase(m);
+        break;
+    case 0x15: /* Ctrl-U */
+        while (m->len)
+            erase(m);
+        break;
+    default:
+        if (c >= ' ' && m->len < LINE_SIZE - 1) {
+            m->line[m->len++] = c;
+            print(m, &c, 1);
+        }
     }
 }
 
@@ -271,24 +298,11 @@ void monitor_input(void *opaque, const uint8_t *data, size_t n)
 {
     struct monitor *m = ((struct vm *)opaque)->monitor;
 
-    for (size_t i = 0; i < n; i++) {
-        char c = (char)data[i];
-
-        if (c == '\r' || c == '\n') {
-            enter(m);
-        } else if (c == 0x7f || c == '\b') {
-            if (m->len) {
-                m->len--;
-                print(m, "\b \b", 3);
-            }
-        } else if (c == 0x15) { /* Ctrl-U */
-            for (; m->len; m->len--)
-                print(m, "\b \b", 3);
-        } else if (c >= ' ' && m->len < LINE_SIZE - 1) {
-            m->line[m->len++] = c;
-            print(m, &c, 1);
-        }
-    }
+    for (size_t i = 0; i < n; i++)
+        if (!m->busy)
+            edit(m, (char)data[i]);
+        else if (m->nwaiting < sizeof(m->waiting))
+            m->waiting[m->nwaiting++] = data[i];
 }
 
 void monitor_focus(void *opaque, bool on)

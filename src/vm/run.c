@@ -173,8 +173,8 @@ static void timeout(void *opaque, int fd, uint32_t events)
 
     (void)events;
     loop_fd_remove(vm->loop, fd);
-    vm_end(vm, VM_TIMEOUT, "timeout: the guest did not end within %llu seconds",
-           (unsigned long long)(vm->config.timeout_ns / NSEC_PER_SEC));
+    vm_end(vm, VM_TIMEOUT, "timeout: the guest did not end within %g seconds",
+           (double)vm->config.timeout_ns / NSEC_PER_SEC);
 }
 
 /* In host time, unlike the loop's timers. */

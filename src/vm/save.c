@@ -225,7 +225,7 @@ static bool header_ok(const struct vm *vm, const struct file_header *h, uint64_t
 
 int vm_load_file(struct vm *vm, const char *path, char *err, size_t err_size)
 {
-    struct file_header h = { { 0 } };
+    struct file_header h = { .magic = "" };
     struct state_reader r = { .error = "" };
     struct stat st = { 0 };
     int fd = open(path, O_RDONLY | O_CLOEXEC);

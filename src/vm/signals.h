@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Signals of the process, as a file descriptor.  (<signal.h> and cpu/state.h
- * both define REG_RAX and the like, so this stands between them.) */
+ * both define CPU_RAX and the like, so this stands between them.) */
 #ifndef VM_SIGNALS_H
 #define VM_SIGNALS_H
 
