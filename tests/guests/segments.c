@@ -158,23 +158,26 @@ static void stack16(void)
 
 	/* IRET loads SP only: the snippets set the upper half of ESP */
 	topic("SDM 1 6.2.3, 3A 3.4.5 B flag");
-	RUN("mov $0xabcd0104, %esp; push $0x1122; mov %esp, %eax; popw %cx; mov %esp, %edx",
+	RUN("mov $0xabcd0104, %esp; push $0x1122; mov %esp, %eax;"
+	    "popw %cx; mov %esp, %edx",
 	    .ring = 3, .in.ss = ss);
 	CHECK_EQ("push changes sp only", trap.s.ax, 0xabcd0100);
 	CHECK_EQ("pop changes sp only", trap.s.dx, 0xabcd0102);
 	CHECK_EQ("push goes to ss:sp", *(u32 *)(area + 0x100), 0x1122);
-	RUN("mov $0xabcd0000, %esp; pushw $0x3344; mov %esp, %eax", .ring = 3, .in.ss = ss);
+	RUN("mov $0xabcd0000, %esp; pushw $0x3344; mov %esp, %eax",
+	    .ring = 3, .in.ss = ss);
 	CHECK_EQ("push wraps at 64 KiB", trap.s.ax, 0xabcdfffe);
 	FAULT("push across the wrap", VEC_SS, 0,
 	      "mov $0xabcd0002, %esp; 1: pushl $0x3344", .ring = 3,
 	      .in.ss = ss);
-	RUN("mov $0xabcd0204, %esp; call 9f; 9: mov %esp, %eax", .ring = 3, .in.ss = ss);
+	RUN("mov $0xabcd0204, %esp; call 9f; 9: mov %esp, %eax",
+	    .ring = 3, .in.ss = ss);
 	CHECK_EQ("call on a 16-bit stack", trap.s.ax, 0xabcd0200);
-	RUN("mov $0xffff0300, %ebp; leave; mov %esp, %eax", .ring = 3,
-	    .in.ss = ss, .in.sp = 0xabcd0204);
+	RUN("mov $0xabcd0204, %esp; mov $0xffff0300, %ebp; leave;"
+	    "mov %esp, %eax", .ring = 3, .in.ss = ss);
 	CHECK_EQ("leave on a 16-bit stack", trap.s.ax, 0xabcd0304);
-	RUN("enter $16, $0; mov %esp, %eax; mov %ebp, %ecx", .ring = 3,
-	    .in.ss = ss, .in.sp = 0xabcd0204, .in.bp = 0x11111111);
+	RUN("mov $0xabcd0204, %esp; enter $16, $0; mov %esp, %eax",
+	    .ring = 3, .in.ss = ss);
 	CHECK_EQ("enter on a 16-bit stack", trap.s.ax, 0xabcd01f0);
 	FINE("ebp addresses are not truncated", "mov 8(%ebp), %eax",
 	     .ring = 3, .in.ss = ss, .in.bp = 0x300);
