@@ -151,31 +151,25 @@ static bool valid(struct soft_cpu *c, struct block *b)
     return likely(!b->epoch) || confirm(c, b);
 }
 
+/* A block in the making, decoded from a copy of its bytes. */
 struct maker {
-    struct soft_cpu *c;
-    const struct ftlb_entry *page;
-    uint64_t pc;
-    unsigned offset;
+    unsigned offset, n, bytes;
     struct insn insns[BLOCK_MAX];
-    unsigned n, bytes;
+    uint8_t copy[BLOCK_MAX * MAX_INSN];
 };
 
 /* Decode inside the page until something ends the block.  A first instruction
  * that crosses leaves n at 0. */
-static void decode_run(struct maker *m)
+static void decode_run(struct soft_cpu *c, struct maker *m, const uint8_t *page)
 {
-    const struct cpu_model *model = m->c->vm->model;
+    unsigned room = MIN((unsigned)sizeof(m->copy), (unsigned)MEM_PAGE_SIZE - m->offset);
     enum decode_result r = DECODE_OK;
 
-    while (r == DECODE_OK && m->n < BLOCK_MAX) {
-        unsigned at = m->offset + m->bytes, room = (unsigned)MEM_PAGE_SIZE - at;
-        uint8_t copy[MAX_INSN];
-
-        if (!room)
-            break;
-        room = MIN(room, MAX_INSN);
-        memcpy(copy, m->page->hva + at, room);
-        r = soft_decode(model, m->c->mode_key, copy, room, &m->insns[m->n]);
+    memcpy(m->copy, page + m->offset, room);
+    m->n = m->bytes = 0;
+    while (r == DECODE_OK && m->n < BLOCK_MAX && m->bytes < room) {
+        r = soft_decode(c->vm->model, c->mode_key, m->copy + m->bytes, MIN(room - m->bytes, MAX_INSN),
+                        &m->insns[m->n]);
         if (r == DECODE_MORE)
             break;
         m->bytes += m->insns[m->n].len;
@@ -183,7 +177,7 @@ static void decode_run(struct maker *m)
     }
 }
 
-static struct block *new_block(struct soft_cpu *c, const struct maker *m, const uint8_t *bytes)
+static struct block *new_block(struct soft_cpu *c, const struct maker *m)
 {
     struct interp *it = interp_of(c);
     size_t size = sizeof(struct block) + m->n * sizeof(struct insn);
@@ -199,7 +193,7 @@ static struct block *new_block(struct soft_cpu *c, const struct maker *m, const 
                          .mode = (uint8_t)block_mode(c), .n = (uint8_t)m->n };
     memcpy(b->insns, m->insns, m->n * sizeof(struct insn));
     if (extra)
-        memcpy(&b->insns[m->n], bytes, extra);
+        memcpy(&b->insns[m->n], m->copy, extra);
     it->decoded += m->n;
     it->blocks++;
     return b;
@@ -213,36 +207,29 @@ static void insert(struct interp *it, struct block *b)
     *head = b;
 }
 
-/*
- * A block inside one page.  The lines are announced before the bytes are
- * read; they are at most what BLOCK_MAX instructions can cover, so announce
- * first what can be covered, decode, and leave it at that: a line too many
- * costs a needless invalidation, nothing else.
- */
+/* A block inside one page.  Its lines are announced after decoding from a
+ * copy, and then the copy is compared: from there on the version tells. */
 static struct block *make_block(struct soft_cpu *c, const struct ftlb_entry *page, uint64_t pc)
 {
-    struct maker m = { .c = c, .page = page, .pc = pc, .offset = pc & (MEM_PAGE_SIZE - 1) };
+    struct maker m;
     struct mem *mem = c->vm->mem;
-    uint8_t bytes[BLOCK_MAX * MAX_INSN];
     uint64_t epoch = 0;
     uint32_t version;
     struct block *b;
     bool fresh;
 
-    /* How long it will be: decode once without keeping it. */
-    decode_run(&m);
-    version = mem_code_add(mem, page->page, m.offset, m.bytes ? m.bytes : 1, &fresh);
-    if (fresh)
-        epoch = revoke_writes(c);
-    else if (c->vm->ncpus > 1)
+    m.offset = pc & (MEM_PAGE_SIZE - 1);
+    do {
+        decode_run(c, &m, page->hva);
+        if (!m.n)
+            return NULL;
+        version = mem_code_add(mem, page->page, m.offset, m.bytes, &fresh);
+        if (fresh)
+            epoch = revoke_writes(c);
+    } while (memcmp(m.copy, page->hva + m.offset, m.bytes));
+    if (!epoch)
         epoch = atomic_load(&c->vm->code_epoch);
-    m.n = 0;
-    m.bytes = 0;
-    memcpy(bytes, page->hva + m.offset, MIN(sizeof(bytes), MEM_PAGE_SIZE - m.offset));
-    decode_run(&m);
-    if (!m.n)
-        return NULL;
-    b = new_block(c, &m, bytes);
+    b = new_block(c, &m);
     b->page = page->page;
     b->version = version;
     b->epoch = c->vm->ncpus > 1 ? epoch : 0;
@@ -263,17 +250,17 @@ static struct block *find_crossing(struct soft_cpu *c, uint64_t page, uint64_t p
 /* One instruction across two pages. NULL: a fault is in c->exc. */
 static struct block *make_crossing(struct soft_cpu *c, const struct ftlb_entry *first, uint64_t pc)
 {
-    struct maker m = { .c = c, .pc = pc, .offset = pc & (MEM_PAGE_SIZE - 1), .n = 1 };
+    struct maker m;
     struct ftlb_entry one = *first;         /* the next look-up may replace it */
     const struct ftlb_entry *two;
-    unsigned head = (unsigned)MEM_PAGE_SIZE - m.offset;
-    uint8_t bytes[MAX_INSN];
+    unsigned head = (unsigned)(MEM_PAGE_SIZE - (pc & (MEM_PAGE_SIZE - 1)));
     struct block *b;
     bool fresh1, fresh2;
     uint32_t v1, v2;
 
     if (soft_fetch_page(c, (pc + head) & (c->code64 ? ~0ULL : 0xffffffffULL), &two))
         return NULL;
+    m.offset = (unsigned)MEM_PAGE_SIZE - head;
     b = find_crossing(c, one.page, two->page, m.offset);
     if (b)
         return b;
@@ -281,11 +268,12 @@ static struct block *make_crossing(struct soft_cpu *c, const struct ftlb_entry *
     v2 = mem_code_add(c->vm->mem, two->page, 0, MAX_INSN - head, &fresh2);
     if (fresh1 || fresh2)
         revoke_writes(c);
-    memcpy(bytes, one.hva + m.offset, head);
-    memcpy(bytes + head, two->hva, MAX_INSN - head);
-    soft_decode(c->vm->model, c->mode_key, bytes, MAX_INSN, &m.insns[0]);
+    memcpy(m.copy, one.hva + m.offset, head);
+    memcpy(m.copy + head, two->hva, MAX_INSN - head);
+    soft_decode(c->vm->model, c->mode_key, m.copy, MAX_INSN, &m.insns[0]);
+    m.n = 1;
     m.bytes = m.insns[0].len;
-    b = new_block(c, &m, bytes);
+    b = new_block(c, &m);
     b->page = one.page;
     b->page2 = two->page;
     b->version = v1;
@@ -399,7 +387,6 @@ static int run_block(struct soft_cpu *c, struct block *b)
         i++;
     } while (i < c->block_end);
     c->insn_count += (uint64_t)(i - first);
-    c->rflags &= ~(uint32_t)X86_RF;
     soft_rip(c) &= c->rip_mask;
     if (r == SOFT_NEXT) {
         soft_io_done(c);

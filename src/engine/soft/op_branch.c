@@ -237,9 +237,12 @@ int op_pop_m(struct soft_cpu *c, const struct insn *i)
 
 int op_pusha(struct soft_cpu *c, const struct insn *i)
 {
-    uint64_t sp = c->gpr[CPU_RSP];
-    int r = 0;
+    uint64_t sp = c->gpr[CPU_RSP], la;
+    /* All or nothing: the far end first. */
+    int r = soft_linear(c, SEG_SS, (sp - 8u * i->osize) & c->ss_mask, i->osize, true, &la);
 
+    if (!r)
+        r = soft_probe(c, la, i->osize, ACCESS_WRITE);
     for (unsigned n = 0; n < 8 && !r; n++)
         r = soft_push(c, i->osize, n == CPU_RSP ? sp : gpr_get(c, n * 8, i->osize));
     if (r)
