@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Comparing two outcomes of a case. */
+#include "diff.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "cpu/state.h"
+#include "x86/x86.h"
+
+#define M(x) ZYDIS_MNEMONIC_##x
+#define SZAPO (X86_SF | X86_ZF | X86_AF | X86_PF | X86_OF)
+
+/* Flags that the manual (SDM 1 appendix A, SDM 2) leaves undefined. */
+static const struct flag_mask {
+    ZydisMnemonic mnemonic;
+    uint32_t flags;
+} undefined[] = {
+    {M(AAA), X86_OF | X86_SF | X86_ZF | X86_PF}, {M(AAS), X86_OF | X86_SF | X86_ZF | X86_PF},
+    {M(AAD), X86_OF | X86_AF | X86_CF}, {M(AAM), X86_OF | X86_AF | X86_CF},
+    {M(DAA), X86_OF}, {M(DAS), X86_OF},
+    {M(AND), X86_AF}, {M(OR), X86_AF}, {M(XOR), X86_AF}, {M(TEST), X86_AF},
+    {M(BSF), X86_FLAGS_ARITH & ~X86_ZF}, {M(BSR), X86_FLAGS_ARITH & ~X86_ZF},
+    {M(BT), SZAPO & ~X86_ZF}, {M(BTS), SZAPO & ~X86_ZF}, {M(BTR), SZAPO & ~X86_ZF}, {M(BTC), SZAPO & ~X86_ZF},
+    {M(DIV), X86_FLAGS_ARITH}, {M(IDIV), X86_FLAGS_ARITH},
+    {M(MUL), SZAPO & ~X86_OF}, {M(IMUL), SZAPO & ~X86_OF},
+    {M(RCL), X86_OF}, {M(RCR), X86_OF}, {M(ROL), X86_OF}, {M(ROR), X86_OF},
+    {M(SHL), X86_OF | X86_AF | X86_CF}, {M(SHR), X86_OF | X86_AF | X86_CF}, {M(SAR), X86_AF},
+    {M(SHLD), X86_FLAGS_ARITH}, {M(SHRD), X86_FLAGS_ARITH},
+    {M(ANDN), X86_AF | X86_PF}, {M(BEXTR), X86_AF | X86_SF | X86_PF}, {M(BLSI), X86_AF | X86_PF},
+    {M(BLSMSK), X86_AF | X86_PF}, {M(BLSR), X86_AF | X86_PF}, {M(BZHI), X86_AF | X86_PF},
+    {M(LZCNT), SZAPO & ~X86_ZF}, {M(TZCNT), SZAPO & ~X86_ZF},
+};
+
+/* Flags that we do not compare.  None: in each engine they are the host's,
+ * since the same host instruction makes them. */
+static const struct flag_mask ignored[] = {
+    {M(INVALID), 0},
+};
+
+static uint32_t mask_of(const struct flag_mask *table, size_t n, ZydisMnemonic m)
+{
+    uint32_t mask = 0;
+
+    for (size_t i = 0; i < n; i++)
+        if (table[i].mnemonic == m)
+            mask |= table[i].flags;
+    return mask;
+}
+
+void compare_init(void)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(ignored); i++) {
+        uint32_t may = mask_of(undefined, ARRAY_SIZE(undefined), ignored[i].mnemonic);
+
+        if (ignored[i].flags & ~may) {
+            fprintf(stderr, "difftest: the mask of ignored flags of %s is wider than the manual's\n",
+                    ZydisMnemonicGetString(ignored[i].mnemonic));
+            exit(1);
+        }
+    }
+}
+
+struct diff {
+    FILE *f;
+    unsigned n;
+};
+
+static void differ(struct diff *d, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void differ(struct diff *d, const char *fmt, ...)
+{
+    va_list ap;
+
+    d->n++;
+    if (!d->f || d->n > 40)
+        return;
+    va_start(ap, fmt);
+    fprintf(d->f, "    ");
+    vfprintf(d->f, fmt, ap);
+    fprintf(d->f, "\n");
+    va_end(ap);
+}
+
+static void field(struct diff *d, const char *name, uint64_t native, uint64_t guest)
+{
+    if (native != guest)
+        differ(d, "%-8s native %#-18" PRIx64 " engine %#" PRIx64, name, native, guest);
+}
+
+static void bytes(struct diff *d, const char *name, unsigned i, const uint8_t *native, const uint8_t *guest,
+                  unsigned n)
+{
+    char a[140], b[140];
+
+    if (!memcmp(native, guest, n))
+        return;
+    for (unsigned k = 0; k < n; k++) {
+        snprintf(a + 2 * k, 3, "%02x", native[n - 1 - k]);
+        snprintf(b + 2 * k, 3, "%02x", guest[n - 1 - k]);
+    }
+    differ(d, "%s%u\n      native %s\n      engine %s", name, i, a, b);
+}
+
+static const char *const gpr_names[] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+                                        "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"};
+static const char *const seg_names[] = {"es", "cs", "ss", "ds", "fs", "gs"};
+
+static void compare_integer(struct diff *d, const struct regs *a, const struct regs *b, uint64_t flag_mask)
+{
+    for (unsigned i = 0; i < 16; i++)
+        field(d, gpr_names[i], a->gpr[i], b->gpr[i]);
+    field(d, "rip", a->rip, b->rip);
+    field(d, "rflags", a->rflags & ~flag_mask, b->rflags & ~flag_mask);
+    for (unsigned i = 0; i < DS_COUNT; i++)
+        field(d, seg_names[i], a->sel[i], b->sel[i]);
+    field(d, "fs_base", a->fs_base, b->fs_base);
+    field(d, "gs_base", a->gs_base, b->gs_base);
+}
+
+static void compare_vector(struct diff *d, const struct regs *a, const struct regs *b)
+{
+    field(d, "fcw", a->fcw, b->fcw);
+    field(d, "fsw", a->fsw, b->fsw);
+    field(d, "ftw", a->ftw, b->ftw);
+    for (unsigned i = 0; i < 8; i++)
+        bytes(d, "st", i, a->st[i], b->st[i], 10);
+    field(d, "mxcsr", a->mxcsr, b->mxcsr);
+    for (unsigned i = 0; i < 8; i++) {
+        char name[8];
+
+        snprintf(name, sizeof(name), "k%u", i);
+        field(d, name, a->k[i], b->k[i]);
+    }
+    for (unsigned i = 0; i < 32; i++)
+        bytes(d, "zmm", i, a->zmm[i], b->zmm[i], 64);
+}
+
+static void compare_memory(struct diff *d, const struct outcome *a, const struct outcome *b)
+{
+    if (!memcmp(a->mem, b->mem, DATA_SIZE))
+        return;
+    for (unsigned i = 0; i < DATA_SIZE; i += 8) {
+        uint64_t x, y;
+
+        memcpy(&x, a->mem + i, 8);
+        memcpy(&y, b->mem + i, 8);
+        if (x != y)
+            differ(d, "[%#x]  native %016" PRIx64 " engine %016" PRIx64, DATA_BASE + i, x, y);
+    }
+}
+
+/* Linux reports a fault of user mode in the upper half as one on a present
+ * page, whatever is there (so that layout does not leak). */
+static uint32_t error_of(const struct outcome *o)
+{
+    if (o->vector == VEC_PF && o->cr2 >> 47)
+        return o->error | PF_P;
+    return o->error;
+}
+
+static uint64_t ignored_flags(const struct test_case *t)
+{
+    uint32_t mask = 0;
+
+    for (unsigned i = 0; i < t->n; i++)
+        mask |= mask_of(ignored, ARRAY_SIZE(ignored), form_get(t->form[i])->key.mnemonic);
+    return mask;
+}
+
+unsigned compare(const struct test_case *t, const struct outcome *native, const struct outcome *guest, FILE *f)
+{
+    struct diff d = {.f = f};
+
+    if (native->status != ST_OK)
+        return 0;
+    if (guest->status != ST_OK) {
+        differ(&d, "engine: %s", guest->text);
+        return d.n;
+    }
+    field(&d, "vector", native->vector, guest->vector);
+    field(&d, "error", error_of(native), error_of(guest));
+    field(&d, "cr2", native->cr2, guest->cr2);
+    compare_integer(&d, &native->out, &guest->out, ignored_flags(t));
+    compare_vector(&d, &native->out, &guest->out);
+    compare_memory(&d, native, guest);
+    return d.n;
+}
+
+/*
+ * Where the case ended says how much of it has run: at the INT3 behind the
+ * sequence (or another place: a branch) all that comes before; at a fault
+ * the instruction there as well, though it did not retire.
+ */
+unsigned case_ran(const struct test_case *t, const struct outcome *o, bool *last_retired)
+{
+    uint64_t base = t->entry + (t->mode == MODE_16 ? 0 : CODE_BASE);
+    uint64_t at = o->out.rip - base;
+
+    *last_retired = true;
+    for (unsigned i = 0; i < t->n; i++)
+        if (at == t->off[i] && o->vector != VEC_DB) {
+            *last_retired = false;
+            return i + 1;
+        }
+    for (unsigned i = 0; i <= t->n; i++)
+        if (at == t->off[i])
+            return i;
+    if (at == t->off[t->n] + 1)
+        return t->n;
+    return 1;                   /* jumped away: at least the first */
+}
