@@ -287,14 +287,15 @@ void bus_reset(struct bus *bus)
     derive_all(bus);
 }
 
+/* In two steps too: a device that comes up to date may raise its line. */
 void bus_save(struct bus *bus, struct state_writer *w)
 {
-    for (struct device *d = bus->devices; d; d = d->next) {
+    for (struct device *d = bus->devices; d; d = d->next)
         if (d->cls->pre_save)
             d->cls->pre_save(d);
+    for (struct device *d = bus->devices; d; d = d->next)
         if (d->cls->state)
             state_save(w, d->cls->state, d->instance, d);
-    }
 }
 
 int bus_load(struct bus *bus, struct state_reader *r)

@@ -258,6 +258,11 @@ static void reset(struct device *dev)
     update(pm);
 }
 
+static void pre_save(struct device *dev)
+{
+    update(container_of(dev, struct acpi_pm, dev));
+}
+
 static void destroy(struct device *dev)
 {
     struct acpi_pm *pm = container_of(dev, struct acpi_pm, dev);
@@ -267,7 +272,7 @@ static void destroy(struct device *dev)
 }
 
 static const struct dev_class class = {
-    .name = "acpi_pm", .state = &state, .reset = reset, .destroy = destroy,
+    .name = "acpi_pm", .state = &state, .reset = reset, .pre_save = pre_save, .destroy = destroy,
 };
 
 int acpi_pm_create(struct bus *bus, const struct acpi_pm_config *config, struct acpi_pm **out)

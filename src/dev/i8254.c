@@ -74,6 +74,7 @@ struct i8254 {
     struct device dev;
     struct channel ch[CHANNELS];
     uint64_t edges;         /* of channel 0 since its start: given or lost */
+    bool irq_level;         /* as last driven */
     uint8_t port_b;
     struct bus *bus;
     struct irq_line irq;
@@ -187,17 +188,33 @@ static uint64_t next_event(const struct i8254 *pit, uint64_t now)
     return time_of(c, c->count + (c->mode == 4));
 }
 
+static void drive(struct i8254 *pit, bool level)
+{
+    pit->irq_level = level;
+    irq_set(&pit->irq, level);
+}
+
 static void rising_edge(struct i8254 *pit)
 {
-    irq_set(&pit->irq, false);
-    irq_set(&pit->irq, true);
+    drive(pit, false);
+    drive(pit, true);
+}
+
+static void arm(struct i8254 *pit, uint64_t now)
+{
+    uint64_t at = next_event(pit, now);
+
+    if (at)
+        loop_timer_set(pit->timer, at);
+    else
+        loop_timer_cancel(pit->timer);
 }
 
 /* Bring IRQ 0 up to date; give one edge if one is due. */
 static void update_irq(struct i8254 *pit)
 {
     struct channel *c = &pit->ch[0];
-    uint64_t now = vm_clock_ns(pit->bus->clock), due, at;
+    uint64_t now = vm_clock_ns(pit->bus->clock), due;
 
     if (c->next && is_periodic(c) && elapsed(c, now) >= c->count) {
         due = pit->edges < 1; /* the edge between the old and the new period */
@@ -213,12 +230,8 @@ static void update_irq(struct i8254 *pit)
         pit->edges++;
         rising_edge(pit);
     }
-    irq_set(&pit->irq, out_level(c, elapsed(c, now)));
-    at = next_event(pit, now);
-    if (at)
-        loop_timer_set(pit->timer, at);
-    else
-        loop_timer_cancel(pit->timer);
+    drive(pit, out_level(c, elapsed(c, now)));
+    arm(pit, now);
 }
 
 static void timer_fired(void *opaque)
@@ -263,6 +276,16 @@ static void load_count(struct i8254 *pit, unsigned n, uint32_t value)
         update_irq(pit);
 }
 
+/* The channel waits for a count. */
+static void unload(struct i8254 *pit, unsigned n)
+{
+    pit->ch[n].loaded = false;
+    if (n)
+        return;
+    pit->edges = 0;
+    update_irq(pit);
+}
+
 static void write_count(struct i8254 *pit, unsigned n, uint8_t v)
 {
     struct channel *c = &pit->ch[n];
@@ -276,9 +299,7 @@ static void write_count(struct i8254 *pit, unsigned n, uint8_t v)
         c->write_msb = true;
         /* Mode 0: the first byte stops the counting, OUT goes low. */
         if (c->mode == 0)
-            c->loaded = false;
-        if (n == 0 && c->mode == 0)
-            update_irq(pit);
+            unload(pit, n);
     } else {
         c->write_msb = false;
         load_count(pit, n, c->write_lsb | (uint32_t)v << 8);
@@ -348,13 +369,12 @@ static void write_control(struct i8254 *pit, uint8_t v)
     c->rw = (uint8_t)rw;
     c->mode = (uint8_t)(mode > 5 ? mode - 4 : mode); /* bit 2 does not matter in 2 and 3 */
     c->bcd = v & CW_BCD;
-    c->loaded = c->triggered = false;
+    c->triggered = false;
     c->write_msb = c->read_msb = false;
     c->latched = 0;
     c->status_latched = false;
     c->next = 0;
-    if (n == 0)
-        update_irq(pit);
+    unload(pit, n);
 }
 
 static uint8_t read_count(struct i8254 *pit, unsigned n)
@@ -457,6 +477,7 @@ static const struct io_ops port_b_ops = { port_b_read, port_b_write, 1, 1 };
 static const struct state_field fields[] = {
     CHANNEL(0), CHANNEL(1), CHANNEL(2),
     STATE_FIELD(struct i8254, edges, UINT64_MAX), /* see reset */
+    STATE_FIELD(struct i8254, irq_level, 1),
     STATE_FIELD(struct i8254, port_b, 0),
     STATE_END,
 };
@@ -490,7 +511,9 @@ static void reset(struct device *dev)
         pit->edges = 0;
     }
     pit->edges = MIN(pit->edges, edges_due(&pit->ch[0], elapsed(&pit->ch[0], now)));
-    update_irq(pit);
+    /* What is due comes by the timer, so that a load alone changes nothing. */
+    irq_set(&pit->irq, pit->irq_level);
+    arm(pit, now);
 }
 
 static void destroy(struct device *dev)

@@ -384,6 +384,11 @@ static void reset(struct device *dev)
     update(r);
 }
 
+static void pre_save(struct device *dev)
+{
+    update(container_of(dev, struct mc146818, dev));
+}
+
 static void destroy(struct device *dev)
 {
     struct mc146818 *r = container_of(dev, struct mc146818, dev);
@@ -393,7 +398,7 @@ static void destroy(struct device *dev)
 }
 
 static const struct dev_class class = {
-    .name = "mc146818", .state = &state, .reset = reset, .destroy = destroy,
+    .name = "mc146818", .state = &state, .reset = reset, .pre_save = pre_save, .destroy = destroy,
 };
 
 static void put16(uint8_t *regs, unsigned at, uint64_t v)

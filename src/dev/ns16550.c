@@ -201,7 +201,7 @@ static void transmit(struct ns16550 *u)
     size_t taken = u->tx_count;
 
     if (u->config.chardev && u->tx_count)
-        taken = MIN(chardev_write(u->config.chardev, u->tx, u->tx_count), u->tx_count);
+        taken = chardev_write(u->config.chardev, u->tx, u->tx_count);
     u->tx_count -= taken;
     memmove(u->tx, u->tx + taken, u->tx_count);
     if (!u->tx_count && taken)
