@@ -379,6 +379,7 @@ static int run_block(struct soft_cpu *c, struct block *b)
     int r = 0;
 
     c->block_end = i + b->n;
+    c->rflags &= ~(uint32_t)X86_RF;
     do {
         r = i->fn(c, i);
         if (unlikely(r))
@@ -401,11 +402,13 @@ static int run_block(struct soft_cpu *c, struct block *b)
         soft_io_done(c);
         return 0;
     }
+    if (r == SOFT_AGAIN)
+        c->rflags |= X86_RF;
     return settle(c, r);
 }
 
 /* Traps after one retired instruction (SDM 3A 6.9, priority 4). */
-static int traps(struct soft_cpu *c, bool tf)
+static int traps(struct soft_cpu *c)
 {
     uint64_t bits = c->db_pending;
 
@@ -414,7 +417,7 @@ static int traps(struct soft_cpu *c, bool tf)
         c->db_pending = bits;       /* held back by MOV SS, with the step */
         return 0;
     }
-    if (tf)
+    if (c->step)
         bits |= 1u << 14;
     return bits ? soft_deliver_db(c, bits) : 0;
 }
@@ -422,7 +425,7 @@ static int traps(struct soft_cpu *c, bool tf)
 /* One instruction, with everything that has to be looked at between two. */
 static int step_one(struct soft_cpu *c)
 {
-    bool tf = c->rflags & X86_TF;
+    uint32_t rf = c->rflags & X86_RF;
     uint8_t shadow = c->shadow;
     uint64_t hits = 0;
     struct block *b;
@@ -444,21 +447,28 @@ static int step_one(struct soft_cpu *c)
         return settle(c, SOFT_FAULT);
     }
     c->block_end = b->insns;
+    c->step = c->rflags & X86_TF;
+    c->rflags &= ~(uint32_t)X86_RF;     /* before: IRET sets it for the next one */
     r = b->insns[0].fn(c, &b->insns[0]);
     if (r == SOFT_FAULT || r == SOFT_EXIT) {
-        if (r == SOFT_EXIT)
+        c->db_pending = 0;
+        if (r == SOFT_EXIT) {
             c->shadow = shadow;
+            c->rflags |= rf;
+        }
         return settle(c, r);
     }
-    c->rflags &= ~(uint32_t)X86_RF;
-    if (r != SOFT_AGAIN)
+    /* SDM 3B 17.3.1.1: set between the iterations of a string instruction. */
+    if (r == SOFT_AGAIN)
+        c->rflags |= X86_RF;
+    else
         c->insn_count++;
     if (r == SOFT_NEXT || r == SOFT_STOP) {
         step_rip(c, &b->insns[0]);
         soft_rip(c) &= c->rip_mask;
     }
     soft_io_done(c);
-    return traps(c, tf);
+    return traps(c);
 }
 
 /* How the next piece has to be run. */

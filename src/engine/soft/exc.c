@@ -305,6 +305,7 @@ static int redirect_v86(struct soft_cpu *c, struct event *e)
         return r;
     fl = soft_get_rflags(c) & ~(uint64_t)(X86_TF | (vif ? X86_VIF : X86_IF));
     soft_set_rflags(c, fl);
+    c->step = false;
     return SOFT_JUMP;
 }
 
@@ -327,6 +328,8 @@ int soft_interrupt(struct soft_cpu *c, unsigned vector, enum soft_int_kind kind,
     /* INT1 counts as external (SDM 2A INT n, "EXT"). */
     if (r == SOFT_FAULT && kind == INT_1 && c->exc.vector >= VEC_TS && c->exc.vector <= VEC_GP)
         c->exc.error |= 1;
+    /* TF went with the gate: no trap behind the instruction itself. */
+    c->step = c->step && (c->rflags & X86_TF);
     return r ? r : SOFT_JUMP;
 }
 

@@ -74,12 +74,8 @@ static void unblock_nmi(struct soft_cpu *c)
 
 static int iret_real(struct soft_cpu *c, struct iret *t)
 {
-    uint64_t mask = flags_mask(c, t->size) | (soft_v86(c) ? 0 : X86_IF | X86_IOPL);
+    uint64_t mask = flags_mask(c, t->size) & ~(uint64_t)(X86_VIF | X86_VIP);
 
-    if (soft_v86(c))
-        mask &= ~(uint64_t)(X86_IOPL | X86_VIF | X86_VIP);
-    else
-        mask &= ~(uint64_t)(X86_VIF | X86_VIP);
     if (t->rip > c->s.seg[SEG_CS].limit)
         return soft_gp0(c);
     stack_commit(c, &t->st);

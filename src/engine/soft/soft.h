@@ -193,6 +193,7 @@ struct soft_cpu {
     bool in_delivery;
     uint8_t shadow;             /* SHADOW_STI, SHADOW_MOV_SS: of the instruction just retired */
     bool event_waiting;         /* an interrupt is pending but blocked by IF, shadow or TPR */
+    bool step;                  /* a single-step trap is due behind the running instruction */
     uint64_t db_pending;        /* DR6 bits of data and I/O breakpoints hit by this instruction */
     unsigned lapic_timer_armed;
 

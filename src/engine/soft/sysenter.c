@@ -47,6 +47,8 @@ int op_syscall(struct soft_cpu *c, const struct insn *i)
         c->rflags &= ~(uint32_t)(X86_VM | X86_IF | X86_RF);
         set_flat(c, cs, (uint16_t)(cs + 8), false, 0);
     }
+    /* A TF that SFMASK cleared makes no trap behind SYSCALL itself. */
+    c->step = c->step && (c->rflags & X86_TF);
     soft_mode_changed(c);
     return SOFT_JUMP;
 }
