@@ -72,7 +72,7 @@ int entry_long(struct vcpu_state *s, struct mem *mem, uint64_t rip)
     s->efer = EFER_LME | EFER_LMA;
     s->rip = rip;
     s->rflags = X86_FLAGS_FIXED;
-    s->gpr[REG_RSP] = ENTRY_STACK;
+    s->gpr[CPU_RSP] = ENTRY_STACK;
     return rc;
 }
 
@@ -84,7 +84,7 @@ int entry_protected(struct vcpu_state *s, struct mem *mem, uint32_t eip)
     s->efer = 0;
     s->rip = eip;
     s->rflags = X86_FLAGS_FIXED;
-    s->gpr[REG_RSP] = ENTRY_STACK;
+    s->gpr[CPU_RSP] = ENTRY_STACK;
     return put_gdt(s, mem, entry_gdt[2]);
 }
 

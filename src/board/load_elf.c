@@ -102,6 +102,6 @@ int load_pvh(const struct boot_context *c, struct vcpu_state *bsp)
     if (!mem_find(c->mem, entry))
         return boot_fail(c, "its PVH entry point 0x%x is not in memory", entry);
     rc = mem_write(c->mem, ENTRY_PVH_INFO, &page, sizeof(page));
-    bsp->gpr[REG_RBX] = ENTRY_PVH_INFO;
+    bsp->gpr[CPU_RBX] = ENTRY_PVH_INFO;
     return rc < 0 ? rc : entry_protected(bsp, c->mem, entry);
 }

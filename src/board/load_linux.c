@@ -193,7 +193,7 @@ int load_bzimage(const struct boot_context *c, struct vcpu_state *bsp)
         rc = finish_zero_page(c, bp, gpa + h.init_size, h.initrd_max + 1ULL);
     if (rc < 0)
         return rc;
-    bsp->gpr[REG_RSI] = ENTRY_BOOT_PARAMS;
+    bsp->gpr[CPU_RSI] = ENTRY_BOOT_PARAMS;
     if (h.entry64)
         return entry_long(bsp, c->mem, gpa + ENTRY_64_OFFSET);
     return entry_protected(bsp, c->mem, (uint32_t)gpa);
@@ -211,6 +211,6 @@ int load_elf64(const struct boot_context *c, struct vcpu_state *bsp)
         rc = finish_zero_page(c, bp, end, 0x80000000ULL);
     if (rc < 0)
         return rc;
-    bsp->gpr[REG_RSI] = ENTRY_BOOT_PARAMS;
+    bsp->gpr[CPU_RSI] = ENTRY_BOOT_PARAMS;
     return entry_long(bsp, c->mem, entry);
 }

@@ -227,7 +227,7 @@ int load_multiboot(const struct boot_context *c, struct vcpu_state *bsp)
         rc = mem_write(c->mem, gpa, &b, sizeof(b));
     if (rc < 0)
         return rc;
-    bsp->gpr[REG_RAX] = MB_LOADER_MAGIC;
-    bsp->gpr[REG_RBX] = gpa;
+    bsp->gpr[CPU_RAX] = MB_LOADER_MAGIC;
+    bsp->gpr[CPU_RBX] = gpa;
     return entry_protected(bsp, c->mem, (uint32_t)entry);
 }

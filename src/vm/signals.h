@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Signals of the process, as a file descriptor.  (<signal.h> and cpu/state.h
- * both define CPU_RAX and the like, so this stands between them.) */
+/* Signals of the process, as a file descriptor. */
 #ifndef VM_SIGNALS_H
 #define VM_SIGNALS_H
 

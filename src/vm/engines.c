@@ -1,7 +1,0 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The engines that are built in. */
-#include <stddef.h>
-
-#include "cpu/cpu.h"
-
-const struct engine_ops *const engines[] = { &engine_interp, NULL };
