@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A host timer that sets a bit in a word from a signal handler on the thread
- * that made it.  In a file of its own, since <signal.h> and cpu/state.h both
- * name registers REG_*.
+ * that made it.  All the handler does is one atomic OR.
  */
 #ifndef ENGINE_SOFT_HOST_TIMER_H
 #define ENGINE_SOFT_HOST_TIMER_H
