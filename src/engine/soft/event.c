@@ -142,14 +142,11 @@ static int resume_delivery(struct soft_cpu *c)
         return SOFT_NEXT;
     /* From a loaded state, perhaps of another engine. */
     c->s.exception_pending = false;
-    vector = c->s.exception_vector;
-    if (vector == VEC_NMI || vector >= 32)
-        return deliver_vector(c, vector);
-    c->exc = (struct soft_exc){ .vector = (uint8_t)vector,
-                                .has_error = c->s.exception_has_error,
-                                .error = c->s.exception_error,
-                                .payload = c->s.exception_payload };
-    return soft_deliver_exception(c) ? SOFT_EXIT : SOFT_JUMP;
+    c->delivering = (struct soft_exc){ .vector = c->s.exception_vector,
+                                       .has_error = c->s.exception_has_error,
+                                       .error = c->s.exception_error,
+                                       .payload = c->s.exception_payload };
+    return soft_resume_delivery(c) ? SOFT_EXIT : SOFT_JUMP;
 }
 
 /* INTR of the PIC: the board does the acknowledge cycle. */
