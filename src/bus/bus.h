@@ -20,10 +20,11 @@
 
 struct bus;
 
-/* Handlers of a range.  off: from the start of the range; size: 1, 2, 4 or 8
- * bytes and within [min_size, max_size]: larger accesses are split, smaller
- * ones widened (a read is cut; a write of less than min_size is passed as it
- * is with its own size).  A read returns the value in the low bits. */
+/* Handlers of a range.  off: from the start of the range, not always a
+ * multiple of size; size: 1, 2, 4 or 8 bytes and within [min_size, max_size]:
+ * larger accesses are split, smaller ones widened (a read is cut; a write of
+ * less than min_size is passed as it is with its own size).  A read returns
+ * the value in the low bits. */
 struct io_ops {
     uint64_t (*read)(void *dev, uint64_t off, unsigned size);
     void (*write)(void *dev, uint64_t off, unsigned size, uint64_t value);
@@ -59,9 +60,10 @@ struct device {
 struct dev_class {
     const char *name;
     const struct state_desc *state; /* object = the struct that starts with struct device */
-    /* After state_reset and after a load: derive timers, lines, ...  May be NULL. */
+    /* After state_reset and after a load of all devices: derive timers, lines,
+     * ...  A load alone must change no state.  May be NULL. */
     void (*reset)(struct device *dev);
-    /* Just before a save: bring fields up to date.  May be NULL. */
+    /* Before all devices are saved: bring fields up to date.  May be NULL. */
     void (*pre_save)(struct device *dev);
     void (*destroy)(struct device *dev);
     /* Lines for `info devices`; NULL: state_dump. */
@@ -80,7 +82,8 @@ struct bus {
     /* INTR output of the PIC: ExtINT request to the bootstrap processor. */
     void (*extint)(void *opaque, bool level);
     void *extint_opaque;
-    /* Requests of a device to the VM: reset, power off, exit status. */
+    /* Requests of a device to the VM: reset, power off, exit status.  Called
+     * with the lock held on a vCPU's or the loop's thread: note it, act later. */
     void (*request)(void *opaque, int what, int status);
     void *request_opaque;
     struct bus_range *io, *mmio;    /* private: sorted arrays */
@@ -94,7 +97,7 @@ int bus_create(struct bus **bus, struct mem *mem, struct vm_clock *clock);
 /* Destroys the devices too, last created first. */
 void bus_destroy(struct bus *bus);
 
-/* Ranges must not overlap; returns 0, -EEXIST or -ENOMEM. */
+/* Ranges must not overlap nor wrap; returns 0, -EEXIST, -EINVAL or -ENOMEM. */
 int bus_add_io(struct bus *bus, uint16_t port, uint32_t len, const struct io_ops *ops, void *dev);
 int bus_add_mmio(struct bus *bus, uint64_t gpa, uint64_t len, const struct io_ops *ops, void *dev);
 void bus_remove_io(struct bus *bus, uint16_t port);
@@ -109,7 +112,8 @@ void bus_mmio_write(struct bus *bus, uint64_t gpa, unsigned size, uint64_t value
 
 /* Put a created device on the bus's list (order of reset and save). */
 void bus_add_device(struct bus *bus, struct device *dev, const struct dev_class *cls);
-/* Reset, save, load, list all devices in order. */
+/* Reset, save, load, list all devices in order.  Reset once after creation.
+ * After a failed load the machine is of no use but to be destroyed. */
 void bus_reset(struct bus *bus);
 void bus_save(struct bus *bus, struct state_writer *w);
 int bus_load(struct bus *bus, struct state_reader *r);

@@ -9,15 +9,15 @@
 #include "base/util.h"
 
 /* 3.2.2.3.2: configuration mechanism 1 */
-#define ADDRESS_ENABLE  0x80000000u
-#define ADDRESS_BUS     0x00ff0000u
+#define ADDRESS_ENABLE 0x80000000u
+#define ADDRESS_BUS    0x00ff0000u
 /* 6.2.5: type bits of a BAR */
-#define BAR_IO          0x1u
-#define BAR_MEM64       0x4u
-#define BAR_PREFETCH    0x8u
-#define BAR_IO_FLAGS    0x3u
-#define BAR_MEM_FLAGS   0xfu
-#define CAPS_START      0x40u
+#define BAR_IO        0x1u
+#define BAR_MEM64     0x4u
+#define BAR_PREFETCH  0x8u
+#define BAR_IO_FLAGS  0x3u
+#define BAR_MEM_FLAGS 0xfu
+#define CAPS_START    0x40u
 
 uint32_t pci_get(const uint8_t *config, unsigned off, unsigned size)
 {
@@ -50,8 +50,7 @@ static void update_pirq(struct pci_bus *pci, unsigned pirq)
 
         if (!pin || PCI_PIRQ(PCI_SLOT(devfn), pin) != pirq)
             continue;
-        level |= dev->intx &&
-                 !(pci_get(dev->config, PCI_COMMAND, 2) & PCI_COMMAND_NO_INTX);
+        level |= dev->intx && !(pci_get(dev->config, PCI_COMMAND, 2) & PCI_COMMAND_NO_INTX);
     }
     irq_set(&pci->pirq[pirq], level);
 }
@@ -84,8 +83,7 @@ static uint64_t wanted(const struct pci_device *dev, unsigned n)
     uint64_t address = pci_get(dev->config, PCI_BAR0 + n * 4, 4);
 
     switch (bar->kind) {
-    case PCI_BAR_NONE:
-        return 0;
+    case PCI_BAR_NONE: return 0;
     case PCI_BAR_IO:
         address &= ~(uint64_t)BAR_IO_FLAGS;
         return command & PCI_COMMAND_IO && address < 0x10000 ? address : 0;
@@ -93,8 +91,7 @@ static uint64_t wanted(const struct pci_device *dev, unsigned n)
     case PCI_BAR_MEM64_PREFETCH:
         address |= (uint64_t)pci_get(dev->config, PCI_BAR0 + n * 4 + 4, 4) << 32;
         break;
-    default:
-        break;
+    default: break;
     }
     return command & PCI_COMMAND_MEMORY ? address & ~(uint64_t)BAR_MEM_FLAGS : 0;
 }
@@ -202,8 +199,7 @@ void pci_allow(struct pci_device *dev, unsigned off, unsigned size, uint32_t mas
     pci_put(dev->writable, off, size, pci_get(dev->writable, off, size) | mask);
 }
 
-int pci_init(struct pci_device *dev, struct pci_bus *pci, uint8_t devfn,
-             const struct pci_ids *ids)
+int pci_init(struct pci_device *dev, struct pci_bus *pci, uint8_t devfn, const struct pci_ids *ids)
 {
     uint8_t *c = dev->initial;
 
@@ -223,8 +219,9 @@ int pci_init(struct pci_device *dev, struct pci_bus *pci, uint8_t devfn,
     c[PCI_REVISION] = ids->revision;
     c[PCI_HEADER_TYPE] = ids->multifunction ? PCI_MULTIFUNCTION : 0;
     c[PCI_INTERRUPT_PIN] = ids->pin;
-    pci_allow(dev, PCI_COMMAND, 2, PCI_COMMAND_MASTER | PCI_COMMAND_PARITY | PCI_COMMAND_SERR |
-              (ids->pin ? PCI_COMMAND_NO_INTX : 0));
+    pci_allow(dev, PCI_COMMAND, 2,
+              PCI_COMMAND_MASTER | PCI_COMMAND_PARITY | PCI_COMMAND_SERR |
+                  (ids->pin ? PCI_COMMAND_NO_INTX : 0));
     if (ids->pin)
         pci_allow(dev, PCI_INTERRUPT_LINE, 1, 0xff);
     pci_put(dev->clearable, PCI_STATUS, 2, PCI_STATUS_ERRORS);
@@ -247,7 +244,7 @@ int pci_add_bar(struct pci_device *dev, unsigned n, enum pci_bar_kind kind, uint
         flags = BAR_MEM64 | (kind == PCI_BAR_MEM64_PREFETCH ? BAR_PREFETCH : 0);
     dev->bar[n] = (struct pci_bar){ .kind = kind, .size = size, .ops = ops, .opaque = opaque };
     pci_put(dev->initial, reg, 4, flags);
-    pci_allow(dev, reg, 4, (uint32_t)~(size - 1));
+    pci_allow(dev, reg, 4, (uint32_t) ~(size - 1));
     if (is64)
         pci_allow(dev, reg + 4, 4, (uint32_t)(~(size - 1) >> 32));
     pci_allow(dev, PCI_COMMAND, 2, io ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY);

@@ -10,35 +10,35 @@
 #include "base/util.h"
 
 /* Offsets from ACPI_PM_BASE */
-#define PM1_STS         0x0
-#define PM1_EN          0x2
-#define PM1_CNT         0x4
-#define PM_BLOCK_LEN    8
+#define PM1_STS      0x0
+#define PM1_EN       0x2
+#define PM1_CNT      0x4
+#define PM_BLOCK_LEN 8
 /* 4.8.3.1.1, PM1 status; the enable bits are at the same places */
-#define PM1_TMR         0x0001u
-#define PM1_GBL         0x0020u
-#define PM1_PWRBTN      0x0100u
-#define PM1_RTC         0x0400u
-#define PM1_EVENTS      (PM1_TMR | PM1_GBL | PM1_PWRBTN | PM1_RTC)
-#define PM1_STS_BITS    (PM1_EVENTS | 0x8010u) /* and WAK_STS, BM_STS */
+#define PM1_TMR      0x0001u
+#define PM1_GBL      0x0020u
+#define PM1_PWRBTN   0x0100u
+#define PM1_RTC      0x0400u
+#define PM1_EVENTS   (PM1_TMR | PM1_GBL | PM1_PWRBTN | PM1_RTC)
+#define PM1_STS_BITS (PM1_EVENTS | 0x8010u) /* and WAK_STS, BM_STS */
 /* 4.8.3.2.1, PM1 control */
-#define CNT_SCI_EN      0x0001u
-#define CNT_SLP_TYP     0x1c00u
-#define CNT_SLP_SHIFT   10
-#define CNT_SLP_EN      0x2000u
-#define CNT_KEPT        (CNT_SCI_EN | 0x0002u | CNT_SLP_TYP)
+#define CNT_SCI_EN    0x0001u
+#define CNT_SLP_TYP   0x1c00u
+#define CNT_SLP_SHIFT 10
+#define CNT_SLP_EN    0x2000u
+#define CNT_KEPT      (CNT_SCI_EN | 0x0002u | CNT_SLP_TYP)
 /* General-purpose event block */
-#define GPE_STS         0
-#define GPE_EN          2
-#define SMI_CMD         0
-#define SMI_STS         1
+#define GPE_STS 0
+#define GPE_EN  2
+#define SMI_CMD 0
+#define SMI_STS 1
 
 struct acpi_pm {
     struct device dev;
     uint16_t pm1_sts, pm1_en, pm1_cnt;
     uint16_t gpe_sts, gpe_en;
-    uint8_t smi_cmd, smi_sts;   /* APMC and APMS */
-    uint64_t toggles;           /* changes of the timer's top bit that PM1_STS has seen */
+    uint8_t smi_cmd, smi_sts; /* APMC and APMS */
+    uint64_t toggles;         /* changes of the timer's top bit that PM1_STS has seen */
     struct bus *bus;
     struct acpi_pm_config config;
     struct loop_timer *timer;
@@ -114,9 +114,7 @@ static uint64_t pm_read(void *dev, uint64_t off, unsigned size)
 
     (void)size;
     switch (off & ~1u) {
-    case PM1_STS:
-        update_timer_status(pm);
-        return pm->pm1_sts;
+    case PM1_STS: update_timer_status(pm); return pm->pm1_sts;
     case PM1_EN: return pm->pm1_en;
     case PM1_CNT: return pm->pm1_cnt;
     default: return 0;
@@ -132,14 +130,9 @@ static void pm_write(void *dev, uint64_t off, unsigned size, uint64_t value)
         update_timer_status(pm);
         pm->pm1_sts &= ~merge(0, off, size, value);
         break;
-    case PM1_EN:
-        pm->pm1_en = merge(pm->pm1_en, off, size, value) & PM1_EVENTS;
-        break;
-    case PM1_CNT:
-        write_cnt(pm, merge(pm->pm1_cnt, off, size, value));
-        break;
-    default:
-        break;
+    case PM1_EN: pm->pm1_en = merge(pm->pm1_en, off, size, value) & PM1_EVENTS; break;
+    case PM1_CNT: write_cnt(pm, merge(pm->pm1_cnt, off, size, value)); break;
+    default: break;
     }
     update(pm);
 }
@@ -217,8 +210,11 @@ void acpi_pm_gpe(struct acpi_pm *pm, unsigned n)
 void acpi_pm_counter(const struct acpi_pm *pm, struct cpu_counter *counter)
 {
     *counter = (struct cpu_counter){
-        .port = ACPI_PM_TMR, .size = 4, .hz = ACPI_PM_TIMER_HZ,
-        .mask = (uint32_t)((2ULL << top_bit(pm)) - 1), .offset = 0,
+        .port = ACPI_PM_TMR,
+        .size = 4,
+        .hz = ACPI_PM_TIMER_HZ,
+        .mask = (uint32_t)((2ULL << top_bit(pm)) - 1),
+        .offset = 0,
     };
 }
 
@@ -272,7 +268,11 @@ static void destroy(struct device *dev)
 }
 
 static const struct dev_class class = {
-    .name = "acpi_pm", .state = &state, .reset = reset, .pre_save = pre_save, .destroy = destroy,
+    .name = "acpi_pm",
+    .state = &state,
+    .reset = reset,
+    .pre_save = pre_save,
+    .destroy = destroy,
 };
 
 int acpi_pm_create(struct bus *bus, const struct acpi_pm_config *config, struct acpi_pm **out)

@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "base/util.h"
 
-#define FW_CFG_PORT     0x510   /* selector; data at the next port */
+#define FW_CFG_PORT     0x510 /* selector; data at the next port */
 #define FW_CFG_LEN      2
 #define FW_CFG_DMA_PORT 0x514
 #define FW_CFG_DMA_LEN  8
@@ -22,16 +22,16 @@
 #define ID_DMA          BIT(1)
 #define DMA_SIGNATURE   0x51454d5520434647ULL /* "QEMU CFG" */
 /* Control field of a DMA request */
-#define DMA_ERROR       BIT(0)
-#define DMA_READ        BIT(1)
-#define DMA_SKIP        BIT(2)
-#define DMA_SELECT      BIT(3)
-#define DMA_WRITE       BIT(4)
+#define DMA_ERROR  BIT(0)
+#define DMA_READ   BIT(1)
+#define DMA_SKIP   BIT(2)
+#define DMA_SELECT BIT(3)
+#define DMA_WRITE  BIT(4)
 
 struct item {
-    const uint8_t *data;    /* NULL: not there */
+    const uint8_t *data; /* NULL: not there */
     uint32_t size;
-    uint8_t number[8];      /* of fw_cfg_add_int */
+    uint8_t number[8]; /* of fw_cfg_add_int */
 };
 
 /* Directory entry, big-endian. */
@@ -56,7 +56,7 @@ struct fw_cfg {
     struct bus *bus;
     struct item items[ITEMS];
     struct {
-        uint32_t count;     /* big-endian */
+        uint32_t count; /* big-endian */
         struct file files[MAX_FILES];
     } directory;
     unsigned nfiles;
@@ -202,7 +202,10 @@ static void info(struct device *dev, FILE *f)
 }
 
 static const struct dev_class class = {
-    .name = "fw_cfg", .state = &state, .destroy = destroy, .info = info,
+    .name = "fw_cfg",
+    .state = &state,
+    .destroy = destroy,
+    .info = info,
 };
 
 int fw_cfg_add_bytes(struct fw_cfg *fw, uint16_t key, const void *data, uint32_t size)

@@ -9,31 +9,31 @@
 #include "bus/bus.h"
 
 /* Keys of fixed items. */
-#define FW_CFG_SIGNATURE        0x00u
-#define FW_CFG_ID               0x01u
-#define FW_CFG_RAM_SIZE         0x03u
-#define FW_CFG_NB_CPUS          0x05u
-#define FW_CFG_KERNEL_ADDR      0x07u
-#define FW_CFG_KERNEL_SIZE      0x08u
-#define FW_CFG_KERNEL_CMDLINE   0x09u
-#define FW_CFG_INITRD_ADDR      0x0au
-#define FW_CFG_INITRD_SIZE      0x0bu
-#define FW_CFG_MAX_CPUS         0x0fu
-#define FW_CFG_KERNEL_ENTRY     0x10u
-#define FW_CFG_KERNEL_DATA      0x11u
-#define FW_CFG_INITRD_DATA      0x12u
-#define FW_CFG_CMDLINE_ADDR     0x13u
-#define FW_CFG_CMDLINE_SIZE     0x14u
-#define FW_CFG_CMDLINE_DATA     0x15u
-#define FW_CFG_SETUP_ADDR       0x16u
-#define FW_CFG_SETUP_SIZE       0x17u
-#define FW_CFG_SETUP_DATA       0x18u
-#define FW_CFG_FILE_DIR         0x19u
+#define FW_CFG_SIGNATURE      0x00u
+#define FW_CFG_ID             0x01u
+#define FW_CFG_RAM_SIZE       0x03u
+#define FW_CFG_NB_CPUS        0x05u
+#define FW_CFG_KERNEL_ADDR    0x07u
+#define FW_CFG_KERNEL_SIZE    0x08u
+#define FW_CFG_KERNEL_CMDLINE 0x09u
+#define FW_CFG_INITRD_ADDR    0x0au
+#define FW_CFG_INITRD_SIZE    0x0bu
+#define FW_CFG_MAX_CPUS       0x0fu
+#define FW_CFG_KERNEL_ENTRY   0x10u
+#define FW_CFG_KERNEL_DATA    0x11u
+#define FW_CFG_INITRD_DATA    0x12u
+#define FW_CFG_CMDLINE_ADDR   0x13u
+#define FW_CFG_CMDLINE_SIZE   0x14u
+#define FW_CFG_CMDLINE_DATA   0x15u
+#define FW_CFG_SETUP_ADDR     0x16u
+#define FW_CFG_SETUP_SIZE     0x17u
+#define FW_CFG_SETUP_DATA     0x18u
+#define FW_CFG_FILE_DIR       0x19u
 
 struct fw_cfg;
 struct fw_cfg_config {
-    uint16_t ncpus;     /* items NB_CPUS and MAX_CPUS */
-    uint64_t ram_size;  /* item RAM_SIZE */
+    uint16_t ncpus;    /* items NB_CPUS and MAX_CPUS */
+    uint64_t ram_size; /* item RAM_SIZE */
 };
 
 int fw_cfg_create(struct bus *bus, const struct fw_cfg_config *config, struct fw_cfg **out);

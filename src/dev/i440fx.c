@@ -7,29 +7,29 @@
 
 #include "base/util.h"
 
-#define VENDOR_INTEL    0x8086
-#define DEVICE_82441FX  0x1237
-#define REVISION        0x02
-#define CLASS_HOST      0x060000
+#define VENDOR_INTEL   0x8086
+#define DEVICE_82441FX 0x1237
+#define REVISION       0x02
+#define CLASS_HOST     0x060000
 
 /* 3.1: I/O mapped registers */
-#define CONFIG_PORT     0xcf8
-#define CONFIG_LEN      8
-#define CONFADD         0
-#define CONFDATA        4
+#define CONFIG_PORT 0xcf8
+#define CONFIG_LEN  8
+#define CONFADD     0
+#define CONFDATA    4
 /* 82371SB (PIIX3) 2.5.6: a byte of its own below CONFADD's dword */
-#define RESET_CONTROL   1
-#define RC_KEPT         0x06
-#define RC_RESET        0x04    /* a rising edge resets, hard or soft by bit 1 */
+#define RESET_CONTROL 1
+#define RC_KEPT       0x06
+#define RC_RESET      0x04 /* a rising edge resets, hard or soft by bit 1 */
 /* 3.2.18: programmable attribute map, kept but not acted on */
-#define PAM0            0x59
-#define PAM_COUNT       7
-#define PAM_BITS        0x33
+#define PAM0      0x59
+#define PAM_COUNT 7
+#define PAM_BITS  0x33
 
 struct i440fx {
     struct device dev;
     struct pci_device pci;
-    struct pci_bus bus;     /* with CONFADD */
+    struct pci_bus bus; /* with CONFADD */
     uint8_t reset_control;
 };
 
@@ -109,7 +109,11 @@ static void info(struct device *dev, FILE *f)
 }
 
 static const struct dev_class class = {
-    .name = "i440fx", .state = &state, .reset = reset, .destroy = destroy, .info = info,
+    .name = "i440fx",
+    .state = &state,
+    .reset = reset,
+    .destroy = destroy,
+    .info = info,
 };
 
 struct pci_bus *i440fx_pci(struct i440fx *host)
@@ -120,7 +124,9 @@ struct pci_bus *i440fx_pci(struct i440fx *host)
 int i440fx_create(struct bus *bus, const struct i440fx_config *config, struct i440fx **out)
 {
     static const struct pci_ids ids = {
-        .vendor = VENDOR_INTEL, .device = DEVICE_82441FX, .class_code = CLASS_HOST,
+        .vendor = VENDOR_INTEL,
+        .device = DEVICE_82441FX,
+        .class_code = CLASS_HOST,
         .revision = REVISION,
     };
     struct i440fx *h = calloc(1, sizeof(*h));

@@ -7,7 +7,7 @@
 
 struct i440fx;
 struct i440fx_config {
-    struct irq_line pirq[4];    /* PIRQA to PIRQD: piix3_pirq and the I/O APIC's inputs */
+    struct irq_line pirq[4]; /* PIRQA to PIRQD: piix3_pirq and the I/O APIC's inputs */
 };
 
 int i440fx_create(struct bus *bus, const struct i440fx_config *config, struct i440fx **out);

@@ -16,61 +16,82 @@
 
 #include "base/util.h"
 
-#define DATA_PORT       0x60
-#define STATUS_PORT     0x64
+#define DATA_PORT   0x60
+#define STATUS_PORT 0x64
 
 /* Status register */
-#define ST_OBF          0x01
-#define ST_SYS          0x04
-#define ST_CMD          0x08
-#define ST_UNLOCKED     0x10
-#define ST_AUX_OBF      0x20
-#define ST_TIMEOUT      0x40
+#define ST_OBF      0x01
+#define ST_SYS      0x04
+#define ST_CMD      0x08
+#define ST_UNLOCKED 0x10
+#define ST_AUX_OBF  0x20
+#define ST_TIMEOUT  0x40
 /* Controller command byte */
-#define CCB_KBD_INT     0x01
-#define CCB_AUX_INT     0x02
-#define CCB_SYS         0x04
-#define CCB_KBD_OFF     0x10
-#define CCB_AUX_OFF     0x20
-#define CCB_TRANSLATE   0x40
+#define CCB_KBD_INT   0x01
+#define CCB_AUX_INT   0x02
+#define CCB_SYS       0x04
+#define CCB_KBD_OFF   0x10
+#define CCB_AUX_OFF   0x20
+#define CCB_TRANSLATE 0x40
 /* Output port */
-#define OUT_NO_RESET    0x01
-#define OUT_A20         0x02
-#define OUT_KBD_IRQ     0x10
-#define OUT_AUX_IRQ     0x20
+#define OUT_NO_RESET 0x01
+#define OUT_A20      0x02
+#define OUT_KBD_IRQ  0x10
+#define OUT_AUX_IRQ  0x20
 
 enum {
-    CMD_READ_CCB = 0x20, CMD_WRITE_CCB = 0x60, CMD_AUX_OFF = 0xa7, CMD_AUX_ON = 0xa8,
-    CMD_AUX_TEST = 0xa9, CMD_SELF_TEST = 0xaa, CMD_KBD_TEST = 0xab, CMD_KBD_OFF = 0xad,
-    CMD_KBD_ON = 0xae, CMD_READ_INPUT = 0xc0, CMD_READ_OUTPUT = 0xd0, CMD_WRITE_OUTPUT = 0xd1,
-    CMD_WRITE_KBD_BUFFER = 0xd2, CMD_WRITE_AUX_BUFFER = 0xd3, CMD_WRITE_AUX = 0xd4,
-    CMD_A20_OFF = 0xdd, CMD_A20_ON = 0xdf, CMD_PULSE = 0xf0,
+    CMD_READ_CCB = 0x20,
+    CMD_WRITE_CCB = 0x60,
+    CMD_AUX_OFF = 0xa7,
+    CMD_AUX_ON = 0xa8,
+    CMD_AUX_TEST = 0xa9,
+    CMD_SELF_TEST = 0xaa,
+    CMD_KBD_TEST = 0xab,
+    CMD_KBD_OFF = 0xad,
+    CMD_KBD_ON = 0xae,
+    CMD_READ_INPUT = 0xc0,
+    CMD_READ_OUTPUT = 0xd0,
+    CMD_WRITE_OUTPUT = 0xd1,
+    CMD_WRITE_KBD_BUFFER = 0xd2,
+    CMD_WRITE_AUX_BUFFER = 0xd3,
+    CMD_WRITE_AUX = 0xd4,
+    CMD_A20_OFF = 0xdd,
+    CMD_A20_ON = 0xdf,
+    CMD_PULSE = 0xf0,
 };
-#define SELF_TEST_OK    0x55
-#define INPUT_UNLOCKED  0x80
+#define SELF_TEST_OK   0x55
+#define INPUT_UNLOCKED 0x80
 
 /* Keyboard commands and answers */
 enum {
-    KBD_LEDS = 0xed, KBD_ECHO = 0xee, KBD_SCAN_SET = 0xf0, KBD_IDENTIFY = 0xf2, KBD_RATE = 0xf3,
-    KBD_ENABLE = 0xf4, KBD_DISABLE = 0xf5, KBD_DEFAULT = 0xf6, KBD_RESEND = 0xfe, KBD_RESET = 0xff,
+    KBD_LEDS = 0xed,
+    KBD_ECHO = 0xee,
+    KBD_SCAN_SET = 0xf0,
+    KBD_IDENTIFY = 0xf2,
+    KBD_RATE = 0xf3,
+    KBD_ENABLE = 0xf4,
+    KBD_DISABLE = 0xf5,
+    KBD_DEFAULT = 0xf6,
+    KBD_RESEND = 0xfe,
+    KBD_RESET = 0xff,
 };
-#define KBD_ACK         0xfa
-#define KBD_BAT_OK      0xaa
+#define KBD_ACK    0xfa
+#define KBD_BAT_OK 0xaa
 
-#define QUEUE_SIZE      16
+#define QUEUE_SIZE 16
 /* Flags beside the bytes of the controller's queue. */
-#define FROM_AUX        ST_AUX_OBF
-#define TIMED_OUT       ST_TIMEOUT
+#define FROM_AUX  ST_AUX_OBF
+#define TIMED_OUT ST_TIMEOUT
 
 struct i8042 {
     struct device dev;
     uint8_t ccb, out_port;
-    uint8_t out;                /* output buffer */
-    uint8_t status;             /* OBF, SYS, CMD, AUX_OBF, TIMEOUT */
-    uint8_t data_for;           /* command that the next data byte belongs to; 0: keyboard */
+    uint8_t out;      /* output buffer */
+    uint8_t status;   /* OBF, SYS, CMD, AUX_OBF, TIMEOUT */
+    uint8_t data_for; /* command that the next data byte belongs to; 0: keyboard */
     uint8_t queue[QUEUE_SIZE], queue_flags[QUEUE_SIZE], queue_len;
     uint8_t kbd_queue[QUEUE_SIZE], kbd_len;
-    uint8_t kbd_data_for;       /* keyboard command that waits for its byte */
+    uint8_t kbd_data_for; /* keyboard command that waits for its byte */
     uint8_t kbd_last, kbd_leds, kbd_scan_set;
     bool kbd_enabled;
     struct bus *bus;
@@ -174,29 +195,22 @@ static void kbd_command(struct i8042 *k, uint8_t v)
     switch (v) {
     case KBD_LEDS:
     case KBD_SCAN_SET:
-    case KBD_RATE:
-        k->kbd_data_for = v;
-        break;
+    case KBD_RATE: k->kbd_data_for = v; break;
     case KBD_IDENTIFY: /* MF2 keyboard */
         kbd_send(k, 0xab);
         kbd_send(k, 0x83);
         break;
-    case KBD_ENABLE:
-        k->kbd_enabled = true;
-        break;
+    case KBD_ENABLE: k->kbd_enabled = true; break;
     case KBD_DISABLE:
         kbd_defaults(k);
         k->kbd_enabled = false;
         break;
-    case KBD_DEFAULT:
-        kbd_defaults(k);
-        break;
+    case KBD_DEFAULT: kbd_defaults(k); break;
     case KBD_RESET:
         kbd_defaults(k);
         kbd_send(k, KBD_BAT_OK);
         break;
-    default: /* 0xf7 to 0xfd set key types, which are not kept */
-        break;
+    default: /* 0xf7 to 0xfd set key types, which are not kept */ break;
     }
 }
 
@@ -398,7 +412,10 @@ static void destroy(struct device *dev)
 }
 
 static const struct dev_class class = {
-    .name = "i8042", .state = &state, .reset = reset, .destroy = destroy,
+    .name = "i8042",
+    .state = &state,
+    .reset = reset,
+    .destroy = destroy,
 };
 
 int i8042_create(struct bus *bus, const struct i8042_config *config, struct i8042 **out)

@@ -10,9 +10,9 @@
 
 struct i8042;
 struct i8042_config {
-    struct irq_line keyboard_irq;   /* IRQ 1 */
-    struct irq_line aux_irq;        /* IRQ 12 */
-    struct irq_line a20;            /* output port bit 1; see or_gate.h */
+    struct irq_line keyboard_irq; /* IRQ 1 */
+    struct irq_line aux_irq;      /* IRQ 12 */
+    struct irq_line a20;          /* output port bit 1; see or_gate.h */
 };
 
 /* The reset line is bus->request(BUS_RESET). */

@@ -23,49 +23,49 @@
 
 #include "base/util.h"
 
-#define PIT_PORT        0x40
-#define PORT_B          0x61
-#define CHANNELS        3
+#define PIT_PORT 0x40
+#define PORT_B   0x61
+#define CHANNELS 3
 
 /* Control word, figure 7; read-back command, figure 10; status, figure 11 */
-#define CW_BCD          0x01
-#define CW_MODE_SHIFT   1
-#define CW_RW_SHIFT     4
-#define CW_SC_SHIFT     6
-#define RW_LATCH        0
-#define RW_LSB          1
-#define RW_MSB          2
-#define RW_BOTH         3
-#define SC_READ_BACK    3
-#define RB_NO_COUNT     0x20
-#define RB_NO_STATUS    0x10
-#define ST_NULL         0x40
-#define ST_OUT          0x80
+#define CW_BCD        0x01
+#define CW_MODE_SHIFT 1
+#define CW_RW_SHIFT   4
+#define CW_SC_SHIFT   6
+#define RW_LATCH      0
+#define RW_LSB        1
+#define RW_MSB        2
+#define RW_BOTH       3
+#define SC_READ_BACK  3
+#define RB_NO_COUNT   0x20
+#define RB_NO_STATUS  0x10
+#define ST_NULL       0x40
+#define ST_OUT        0x80
 
 /* Port 0x61 (PIIX3 2.5.7, NMI status and control) */
-#define PB_GATE2        0x01
-#define PB_SPEAKER      0x02
-#define PB_WRITABLE     0x0f
-#define PB_REFRESH      0x10
-#define PB_OUT2         0x20
-#define REFRESH_NS      15085u
+#define PB_GATE2    0x01
+#define PB_SPEAKER  0x02
+#define PB_WRITABLE 0x0f
+#define PB_REFRESH  0x10
+#define PB_OUT2     0x20
+#define REFRESH_NS  15085u
 
-#define MAX_OWED        32u
-#define MIN_GAP_NS      50000u
+#define MAX_OWED   32u
+#define MIN_GAP_NS 50000u
 
 struct channel {
-    uint32_t count;         /* what the counter starts from, 1 to 65536 */
-    uint32_t next;          /* count of the next period; 0: the same */
-    uint64_t start, base;   /* at VM time start, base ticks had passed */
+    uint32_t count;       /* what the counter starts from, 1 to 65536 */
+    uint32_t next;        /* count of the next period; 0: the same */
+    uint64_t start, base; /* at VM time start, base ticks had passed */
     uint8_t mode, rw;
     bool bcd, gate;
-    bool loaded;            /* a count was written since the control word */
-    bool triggered;         /* modes 1 and 5: the gate has risen */
+    bool loaded;    /* a count was written since the control word */
+    bool triggered; /* modes 1 and 5: the gate has risen */
     bool running;
-    bool write_msb, read_msb;   /* second byte of two is next */
+    bool write_msb, read_msb; /* second byte of two is next */
     uint8_t write_lsb;
     uint16_t latch;
-    uint8_t latched;        /* bytes to read: bit 0 LSB, bit 1 MSB */
+    uint8_t latched; /* bytes to read: bit 0 LSB, bit 1 MSB */
     uint8_t status;
     bool status_latched;
 };
@@ -73,8 +73,8 @@ struct channel {
 struct i8254 {
     struct device dev;
     struct channel ch[CHANNELS];
-    uint64_t edges;         /* of channel 0 since its start: given or lost */
-    bool irq_level;         /* as last driven */
+    uint64_t edges; /* of channel 0 since its start: given or lost */
+    bool irq_level; /* as last driven */
     uint8_t port_b;
     struct bus *bus;
     struct irq_line irq;
@@ -467,15 +467,17 @@ static const struct io_ops port_b_ops = { port_b_read, port_b_write, 1, 1 };
 
 #define F(n, f, v) STATE_FIELD(struct i8254, ch[n].f, v)
 /* As a BIOS leaves it: channel 0 in mode 3 with 65536, 18.2 Hz. */
-#define CHANNEL(n)                                                                                 \
-    F(n, count, 65536), F(n, next, 0), F(n, start, 0), F(n, base, 0), F(n, mode, 3),               \
-        F(n, rw, RW_BOTH), F(n, bcd, 0), F(n, gate, (n) != 2), F(n, loaded, 1),                    \
-        F(n, triggered, 0), F(n, running, (n) != 2), F(n, write_msb, 0), F(n, read_msb, 0),        \
-        F(n, write_lsb, 0), F(n, latch, 0), F(n, latched, 0), F(n, status, 0),                     \
+#define CHANNEL(n)                                                                          \
+    F(n, count, 65536), F(n, next, 0), F(n, start, 0), F(n, base, 0), F(n, mode, 3),        \
+        F(n, rw, RW_BOTH), F(n, bcd, 0), F(n, gate, (n) != 2), F(n, loaded, 1),             \
+        F(n, triggered, 0), F(n, running, (n) != 2), F(n, write_msb, 0), F(n, read_msb, 0), \
+        F(n, write_lsb, 0), F(n, latch, 0), F(n, latched, 0), F(n, status, 0),              \
         F(n, status_latched, 0)
 
 static const struct state_field fields[] = {
-    CHANNEL(0), CHANNEL(1), CHANNEL(2),
+    CHANNEL(0),
+    CHANNEL(1),
+    CHANNEL(2),
     STATE_FIELD(struct i8254, edges, UINT64_MAX), /* see reset */
     STATE_FIELD(struct i8254, irq_level, 1),
     STATE_FIELD(struct i8254, port_b, 0),
@@ -525,7 +527,10 @@ static void destroy(struct device *dev)
 }
 
 static const struct dev_class class = {
-    .name = "i8254", .state = &state, .reset = reset, .destroy = destroy,
+    .name = "i8254",
+    .state = &state,
+    .reset = reset,
+    .destroy = destroy,
 };
 
 int i8254_create(struct bus *bus, const struct i8254_config *config, struct i8254 **out)

@@ -14,23 +14,29 @@
 
 #include "base/util.h"
 
-#define MASTER_PORT  0x20
-#define SLAVE_PORT   0xa0
-#define ELCR_PORT    0x4d0
-#define CASCADE      2
+#define MASTER_PORT 0x20
+#define SLAVE_PORT  0xa0
+#define ELCR_PORT   0x4d0
+#define CASCADE     2
 
 /* ICW1, figure 7 */
-#define ICW1_IC4     0x01 /* ICW4 follows */
-#define ICW1_SNGL    0x02 /* no ICW3 */
-#define ICW1_INIT    0x10
+#define ICW1_IC4  0x01 /* ICW4 follows */
+#define ICW1_SNGL 0x02 /* no ICW3 */
+#define ICW1_INIT 0x10
 /* ICW4 */
-#define ICW4_AEOI    0x02
-#define ICW4_SFNM    0x10
+#define ICW4_AEOI 0x02
+#define ICW4_SFNM 0x10
 /* OCW2, figure 8: command in bits 7:5 */
-#define OCW2_LEVEL   0x07
+#define OCW2_LEVEL 0x07
 enum {
-    OCW2_CLEAR_ROTATE_AEOI, OCW2_EOI, OCW2_NOP, OCW2_SPECIFIC_EOI,
-    OCW2_SET_ROTATE_AEOI, OCW2_ROTATE_EOI, OCW2_SET_PRIORITY, OCW2_ROTATE_SPECIFIC_EOI,
+    OCW2_CLEAR_ROTATE_AEOI,
+    OCW2_EOI,
+    OCW2_NOP,
+    OCW2_SPECIFIC_EOI,
+    OCW2_SET_ROTATE_AEOI,
+    OCW2_ROTATE_EOI,
+    OCW2_SET_PRIORITY,
+    OCW2_ROTATE_SPECIFIC_EOI,
 };
 /* OCW3 */
 #define OCW3_SELECT  0x08
@@ -49,10 +55,10 @@ static const uint8_t elcr_writable[2] = { 0xf8, 0xde };
 
 struct chip {
     uint8_t irr, imr, isr;
-    uint8_t lines;           /* levels of the inputs */
+    uint8_t lines; /* levels of the inputs */
     uint8_t elcr;
-    uint8_t base;            /* ICW2 bits 7:3 */
-    uint8_t top;             /* level with the highest priority */
+    uint8_t base; /* ICW2 bits 7:3 */
+    uint8_t top;  /* level with the highest priority */
     uint8_t expect;
     bool icw4_needed, single;
     bool auto_eoi, rotate_auto_eoi, fully_nested, special_mask;
@@ -177,9 +183,7 @@ static void write_icw1(struct chip *c, uint8_t v)
 static void write_odd(struct chip *c, uint8_t v)
 {
     switch (c->expect) {
-    case EXPECT_OCW1:
-        c->imr = v;
-        break;
+    case EXPECT_OCW1: c->imr = v; break;
     case EXPECT_ICW2:
         c->base = v & 0xf8;
         c->expect = !c->single ? EXPECT_ICW3 : c->icw4_needed ? EXPECT_ICW4 : EXPECT_OCW1;
@@ -349,7 +353,10 @@ static void destroy(struct device *dev)
 }
 
 static const struct dev_class class = {
-    .name = "i8259", .state = &state, .reset = reset, .destroy = destroy,
+    .name = "i8259",
+    .state = &state,
+    .reset = reset,
+    .destroy = destroy,
 };
 
 int i8259_create(struct bus *bus, const struct i8259_config *config, struct i8259 **out)

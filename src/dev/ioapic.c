@@ -9,43 +9,43 @@
 #include "base/util.h"
 
 /* 3.1: memory-mapped registers */
-#define IOREGSEL        0x00
-#define IOWIN           0x10
-#define IOEOI           0x40    /* since version 0x20 */
-#define IOAPIC_LEN      0x1000
+#define IOREGSEL   0x00
+#define IOWIN      0x10
+#define IOEOI      0x40 /* since version 0x20 */
+#define IOAPIC_LEN 0x1000
 /* 3.2: registers behind the window */
-#define IOAPICID        0x00
-#define IOAPICVER       0x01
-#define IOAPICARB       0x02
-#define IOREDTBL        0x10
-#define VERSION         0x20u
-#define ID_SHIFT        24
-#define ID_MASK         0x0f000000u
+#define IOAPICID  0x00
+#define IOAPICVER 0x01
+#define IOAPICARB 0x02
+#define IOREDTBL  0x10
+#define VERSION   0x20u
+#define ID_SHIFT  24
+#define ID_MASK   0x0f000000u
 /* 3.2.4: redirection entry */
-#define RTE_VECTOR      0xffu
-#define RTE_DELMOD      (7u << 8)
-#define RTE_FIXED       (0u << 8)
-#define RTE_LOWEST      (1u << 8)
-#define RTE_EXTINT      (7u << 8)
-#define RTE_DESTMOD     BIT(11)
-#define RTE_DELIVS      BIT(12)
-#define RTE_REMOTE_IRR  BIT(14)
-#define RTE_LEVEL       BIT(15)
-#define RTE_MASKED      BIT(16)
-#define RTE_DEST_SHIFT  56
-#define RTE_READ_ONLY   (RTE_DELIVS | RTE_REMOTE_IRR)
-#define RTE_EXISTING    (0x1ffffu | 0xffULL << RTE_DEST_SHIFT)
+#define RTE_VECTOR     0xffu
+#define RTE_DELMOD     (7u << 8)
+#define RTE_FIXED      (0u << 8)
+#define RTE_LOWEST     (1u << 8)
+#define RTE_EXTINT     (7u << 8)
+#define RTE_DESTMOD    BIT(11)
+#define RTE_DELIVS     BIT(12)
+#define RTE_REMOTE_IRR BIT(14)
+#define RTE_LEVEL      BIT(15)
+#define RTE_MASKED     BIT(16)
+#define RTE_DEST_SHIFT 56
+#define RTE_READ_ONLY  (RTE_DELIVS | RTE_REMOTE_IRR)
+#define RTE_EXISTING   (0x1ffffu | 0xffULL << RTE_DEST_SHIFT)
 /* Message signalled interrupts, SDM 3A 10.11 */
-#define MSI_BASE        0xfee00000u
-#define MSI_DEST_SHIFT  12
-#define MSI_LOGICAL     BIT(2)
-#define MSI_ASSERT      BIT(14)
-#define MSI_LEVEL       BIT(15)
+#define MSI_BASE       0xfee00000u
+#define MSI_DEST_SHIFT 12
+#define MSI_LOGICAL    BIT(2)
+#define MSI_ASSERT     BIT(14)
+#define MSI_LEVEL      BIT(15)
 
 struct ioapic {
     struct device dev;
     uint64_t redtbl[IOAPIC_PINS];
-    uint32_t lines;     /* levels of the inputs */
+    uint32_t lines; /* levels of the inputs */
     uint32_t id;
     uint8_t select;
     struct bus *bus;
@@ -148,20 +148,23 @@ static void write_entry(struct ioapic *a, unsigned n, bool high, uint32_t value)
     send_level(a, n);
 }
 
+/* The entry of a selected register, or -1. */
+static int selected_entry(const struct ioapic *a)
+{
+    if (a->select < IOREDTBL || a->select >= IOREDTBL + 2 * IOAPIC_PINS)
+        return -1;
+    return (a->select - IOREDTBL) / 2;
+}
+
 static uint32_t read_window(const struct ioapic *a)
 {
-    unsigned n = (a->select - IOREDTBL) / 2u;
+    int n = selected_entry(a);
 
     switch (a->select) {
     case IOAPICID:
-    case IOAPICARB:
-        return a->id;
-    case IOAPICVER:
-        return VERSION | (IOAPIC_PINS - 1) << 16;
-    default:
-        if (a->select < IOREDTBL || n >= IOAPIC_PINS)
-            return 0;
-        return (uint32_t)(a->redtbl[n] >> (a->select & 1 ? 32 : 0));
+    case IOAPICARB: return a->id;
+    case IOAPICVER: return VERSION | (IOAPIC_PINS - 1) << 16;
+    default: return n < 0 ? 0 : (uint32_t)(a->redtbl[n] >> (a->select & 1 ? 32 : 0));
     }
 }
 
@@ -180,26 +183,21 @@ static uint64_t read(void *dev, uint64_t off, unsigned size)
 static void write(void *dev, uint64_t off, unsigned size, uint64_t value)
 {
     struct ioapic *a = dev;
-    unsigned n;
+    int n;
 
     switch (off & 0xff) {
-    case IOREGSEL:
-        a->select = (uint8_t)value;
-        break;
-    case IOEOI:
-        ioapic_eoi(a, (uint8_t)value);
-        break;
+    case IOREGSEL: a->select = (uint8_t)value; break;
+    case IOEOI: ioapic_eoi(a, (uint8_t)value); break;
     case IOWIN:
         if (size != 4)
             break; /* 3.1: 32-bit accesses only */
-        n = (a->select - IOREDTBL) / 2u;
+        n = selected_entry(a);
         if (a->select == IOAPICID)
             a->id = (uint32_t)value & ID_MASK;
-        else if (a->select >= IOREDTBL && n < IOAPIC_PINS)
-            write_entry(a, n, a->select & 1, (uint32_t)value);
+        else if (n >= 0)
+            write_entry(a, (unsigned)n, a->select & 1, (uint32_t)value);
         break;
-    default:
-        break;
+    default: break;
     }
 }
 
@@ -208,7 +206,7 @@ static const struct io_ops ops = { read, write, 4, 4 };
 static const struct state_field fields[] = {
     STATE_ARRAY(struct ioapic, redtbl, RTE_MASKED), /* 3.2.4: default value */
     STATE_FIELD(struct ioapic, lines, 0),
-    STATE_FIELD(struct ioapic, id, UINT32_MAX),     /* "as configured", see reset */
+    STATE_FIELD(struct ioapic, id, UINT32_MAX), /* "as configured", see reset */
     STATE_FIELD(struct ioapic, select, 0),
     STATE_END,
 };
@@ -241,8 +239,9 @@ static void reset(struct device *dev)
 
 static void info(struct device *dev, FILE *f)
 {
-    static const char *const modes[] = { "fixed", "lowest", "smi", "?", "nmi", "init", "?",
-                                         "extint" };
+    static const char *const modes[] = {
+        "fixed", "lowest", "smi", "?", "nmi", "init", "?", "extint"
+    };
     const struct ioapic *a = container_of(dev, struct ioapic, dev);
 
     for (unsigned n = 0; n < IOAPIC_PINS; n++) {
@@ -262,7 +261,11 @@ static void destroy(struct device *dev)
 }
 
 static const struct dev_class class = {
-    .name = "ioapic", .state = &state, .reset = reset, .destroy = destroy, .info = info,
+    .name = "ioapic",
+    .state = &state,
+    .reset = reset,
+    .destroy = destroy,
+    .info = info,
 };
 
 int ioapic_create(struct bus *bus, const struct ioapic_config *config, struct ioapic **out)

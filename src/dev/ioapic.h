@@ -10,13 +10,13 @@
 
 #include "bus/bus.h"
 
-#define IOAPIC_GPA 0xfec00000u
+#define IOAPIC_GPA  0xfec00000u
 #define IOAPIC_PINS 24u
 
 struct ioapic;
 struct ioapic_config {
-    uint64_t gpa;   /* 0: IOAPIC_GPA */
-    uint8_t id;     /* as in the MADT */
+    uint64_t gpa; /* 0: IOAPIC_GPA */
+    uint8_t id;   /* as in the MADT */
     /* Vectors of level-triggered entries, whose EOI must reach ioapic_eoi:
      * engine_ops.set_eoi_exits.  Called when the set changes, bus->lock held. */
     void (*eoi_bitmap)(void *opaque, const uint64_t bitmap[4]);

@@ -7,8 +7,8 @@
 
 struct isa_debug_exit;
 struct isa_debug_exit_config {
-    uint16_t port;  /* 0xf4 by default in user interfaces */
-    uint8_t size;   /* bytes; 0: 4 */
+    uint16_t port; /* 0xf4 by default in user interfaces */
+    uint8_t size;  /* bytes; 0: 4 */
 };
 
 /* The write becomes bus->request(BUS_DEBUG_EXIT, status). */

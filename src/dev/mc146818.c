@@ -17,49 +17,63 @@
 
 #include "base/util.h"
 
-#define RTC_PORT        0x70
-#define RTC_SIZE        128
-#define INDEX_NMI_MASK  0x80
+#define RTC_PORT       0x70
+#define RTC_SIZE       128
+#define INDEX_NMI_MASK 0x80
 
 /* Figure 9, address map */
-enum { RTC_SECONDS, RTC_SECONDS_ALARM, RTC_MINUTES, RTC_MINUTES_ALARM, RTC_HOURS, RTC_HOURS_ALARM,
-       RTC_WEEKDAY, RTC_DAY, RTC_MONTH, RTC_YEAR, RTC_A, RTC_B, RTC_C, RTC_D };
+enum {
+    RTC_SECONDS,
+    RTC_SECONDS_ALARM,
+    RTC_MINUTES,
+    RTC_MINUTES_ALARM,
+    RTC_HOURS,
+    RTC_HOURS_ALARM,
+    RTC_WEEKDAY,
+    RTC_DAY,
+    RTC_MONTH,
+    RTC_YEAR,
+    RTC_A,
+    RTC_B,
+    RTC_C,
+    RTC_D
+};
 /* Bytes that the PC's BIOS and others define */
-#define CMOS_EQUIPMENT  0x14
-#define CMOS_BASE_LOW   0x15    /* KiB below 1 MiB */
-#define CMOS_EXT_LOW    0x17    /* KiB above 1 MiB, at most 64 MiB */
-#define CMOS_EXT2_LOW   0x30    /* the same */
-#define CMOS_CENTURY    0x32
-#define CMOS_64K_LOW    0x34    /* 64-KiB units between 16 MiB and 4 GiB */
-#define CMOS_HIGH       0x5b    /* 64-KiB units above 4 GiB, three bytes */
-#define EQUIPMENT_PS2   0x04
-#define EQUIPMENT_FPU   0x02
+#define CMOS_EQUIPMENT 0x14
+#define CMOS_BASE_LOW  0x15 /* KiB below 1 MiB */
+#define CMOS_EXT_LOW   0x17 /* KiB above 1 MiB, at most 64 MiB */
+#define CMOS_EXT2_LOW  0x30 /* the same */
+#define CMOS_CENTURY   0x32
+#define CMOS_64K_LOW   0x34 /* 64-KiB units between 16 MiB and 4 GiB */
+#define CMOS_HIGH      0x5b /* 64-KiB units above 4 GiB, three bytes */
+#define EQUIPMENT_PS2  0x04
+#define EQUIPMENT_FPU  0x02
 
-#define A_UIP           0x80
-#define A_DV            0x70
-#define A_DV_RESET      0x60    /* 11x: divider held in reset */
-#define A_RS            0x0f
-#define A_DEFAULT       0x26    /* 32768 Hz, 1024 Hz periodic */
-#define B_SET           0x80
-#define B_PIE           0x40
-#define B_AIE           0x20
-#define B_UIE           0x10
-#define B_SQWE          0x08
-#define B_DM            0x04
-#define B_24H           0x02
-#define C_IRQF          0x80
-#define C_FLAGS         0x70    /* PF, AF, UF: at the places of PIE, AIE, UIE */
-#define C_PF            0x40
-#define C_AF            0x20
-#define C_UF            0x10
-#define D_VRT           0x80
-#define ALARM_ANY       0xc0    /* both high bits: "don't care" */
-#define HOUR_PM         0x80
+#define A_UIP      0x80
+#define A_DV       0x70
+#define A_DV_RESET 0x60 /* 11x: divider held in reset */
+#define A_RS       0x0f
+#define A_DEFAULT  0x26 /* 32768 Hz, 1024 Hz periodic */
+#define B_SET      0x80
+#define B_PIE      0x40
+#define B_AIE      0x20
+#define B_UIE      0x10
+#define B_SQWE     0x08
+#define B_DM       0x04
+#define B_24H      0x02
+#define C_IRQF     0x80
+#define C_FLAGS    0x70 /* PF, AF, UF: at the places of PIE, AIE, UIE */
+#define C_PF       0x40
+#define C_AF       0x20
+#define C_UF       0x10
+#define D_VRT      0x80
+#define ALARM_ANY  0xc0 /* both high bits: "don't care" */
+#define HOUR_PM    0x80
 
-#define RTC_HZ          32768u
-#define UIP_NS          244000u /* table 6: UIP rises 244 us before the update */
-#define DAY             86400
-#define MAX_OFFSET      1000000000000LL /* seconds; beyond any settable year */
+#define RTC_HZ     32768u
+#define UIP_NS     244000u /* table 6: UIP rises 244 us before the update */
+#define DAY        86400
+#define MAX_OFFSET 1000000000000LL /* seconds; beyond any settable year */
 
 struct battery {
     uint8_t regs[RTC_SIZE];
@@ -71,8 +85,8 @@ struct mc146818 {
     uint8_t regs[RTC_SIZE];
     uint8_t index;
     bool nmi_masked;
-    int64_t offset;         /* seconds that the guest's time is ahead of the host's */
-    int64_t last_second;    /* of guest time that flags were computed for */
+    int64_t offset;      /* seconds that the guest's time is ahead of the host's */
+    int64_t last_second; /* of guest time that flags were computed for */
     uint64_t last_period;
     bool live;              /* false after a reset: take the battery's copy */
     struct battery battery; /* what a reset does not clear */
@@ -342,14 +356,10 @@ static void write(void *dev, uint64_t off, unsigned size, uint64_t value)
 static const struct io_ops ops = { read, write, 1, 1 };
 
 static const struct state_field fields[] = {
-    STATE_ARRAY(struct mc146818, regs, 0),
-    STATE_FIELD(struct mc146818, index, 0),
-    STATE_FIELD(struct mc146818, nmi_masked, 0),
-    STATE_FIELD(struct mc146818, offset, 0),
-    STATE_FIELD(struct mc146818, last_second, 0),
-    STATE_FIELD(struct mc146818, last_period, 0),
-    STATE_FIELD(struct mc146818, live, 0),
-    STATE_END,
+    STATE_ARRAY(struct mc146818, regs, 0),        STATE_FIELD(struct mc146818, index, 0),
+    STATE_FIELD(struct mc146818, nmi_masked, 0),  STATE_FIELD(struct mc146818, offset, 0),
+    STATE_FIELD(struct mc146818, last_second, 0), STATE_FIELD(struct mc146818, last_period, 0),
+    STATE_FIELD(struct mc146818, live, 0),        STATE_END,
 };
 
 static int post_load(void *obj, char *err, size_t err_size)
@@ -398,7 +408,11 @@ static void destroy(struct device *dev)
 }
 
 static const struct dev_class class = {
-    .name = "mc146818", .state = &state, .reset = reset, .pre_save = pre_save, .destroy = destroy,
+    .name = "mc146818",
+    .state = &state,
+    .reset = reset,
+    .pre_save = pre_save,
+    .destroy = destroy,
 };
 
 static void put16(uint8_t *regs, unsigned at, uint64_t v)

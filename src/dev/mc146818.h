@@ -12,11 +12,11 @@
 
 struct mc146818;
 struct mc146818_config {
-    struct irq_line irq;            /* IRQ 8 */
-    struct irq_line nmi_mask;       /* high: port 0x70 bit 7 blocks NMI; may be empty */
-    uint64_t ram_below_4g;          /* bytes, for the memory size bytes */
+    struct irq_line irq;      /* IRQ 8 */
+    struct irq_line nmi_mask; /* high: port 0x70 bit 7 blocks NMI; may be empty */
+    uint64_t ram_below_4g;    /* bytes, for the memory size bytes */
     uint64_t ram_above_4g;
-    uint64_t (*wall_ns)(void);      /* NULL: the host's CLOCK_REALTIME */
+    uint64_t (*wall_ns)(void); /* NULL: the host's CLOCK_REALTIME */
 };
 
 int mc146818_create(struct bus *bus, const struct mc146818_config *config, struct mc146818 **out);

@@ -18,61 +18,61 @@
 #include "base/log.h"
 #include "base/util.h"
 
-#define UART_LEN        8
-#define FIFO_SIZE       16
+#define UART_LEN  8
+#define FIFO_SIZE 16
 
 /* Register offsets, table II */
 enum { UART_RBR_THR, UART_IER, UART_IIR_FCR, UART_LCR, UART_MCR, UART_LSR, UART_MSR, UART_SCR };
 
 /* 8.7 */
-#define IER_RDA         0x01 /* received data available */
-#define IER_THRE        0x02
-#define IER_LINE        0x04
-#define IER_MODEM       0x08
+#define IER_RDA   0x01 /* received data available */
+#define IER_THRE  0x02
+#define IER_LINE  0x04
+#define IER_MODEM 0x08
 /* 8.6 */
-#define IIR_NONE        0x01
-#define IIR_MODEM       0x00
-#define IIR_THRE        0x02
-#define IIR_RDA         0x04
-#define IIR_LINE        0x06
-#define IIR_TIMEOUT     0x0c
-#define IIR_FIFOS       0xc0
+#define IIR_NONE    0x01
+#define IIR_MODEM   0x00
+#define IIR_THRE    0x02
+#define IIR_RDA     0x04
+#define IIR_LINE    0x06
+#define IIR_TIMEOUT 0x0c
+#define IIR_FIFOS   0xc0
 /* 8.5 */
-#define FCR_ENABLE      0x01
-#define FCR_CLEAR_RX    0x02
-#define FCR_CLEAR_TX    0x04
-#define FCR_KEPT        0xc9
+#define FCR_ENABLE   0x01
+#define FCR_CLEAR_RX 0x02
+#define FCR_CLEAR_TX 0x04
+#define FCR_KEPT     0xc9
 /* 8.1 */
-#define LCR_DLAB        0x80
+#define LCR_DLAB 0x80
 /* 8.8 */
-#define MCR_DTR         0x01
-#define MCR_RTS         0x02
-#define MCR_OUT1        0x04
-#define MCR_OUT2        0x08
-#define MCR_LOOP        0x10
-#define MCR_WRITABLE    0x1f
+#define MCR_DTR      0x01
+#define MCR_RTS      0x02
+#define MCR_OUT1     0x04
+#define MCR_OUT2     0x08
+#define MCR_LOOP     0x10
+#define MCR_WRITABLE 0x1f
 /* 8.4 */
-#define LSR_DR          0x01
-#define LSR_OE          0x02
-#define LSR_BI          0x10
-#define LSR_ERRORS      0x1e
-#define LSR_THRE        0x20
-#define LSR_TEMT        0x40
+#define LSR_DR     0x01
+#define LSR_OE     0x02
+#define LSR_BI     0x10
+#define LSR_ERRORS 0x1e
+#define LSR_THRE   0x20
+#define LSR_TEMT   0x40
 /* 8.9 */
-#define MSR_DELTAS      0x0f
-#define MSR_CTS         0x10
-#define MSR_DSR         0x20
-#define MSR_RI          0x40
-#define MSR_DCD         0x80
+#define MSR_DELTAS 0x0f
+#define MSR_CTS    0x10
+#define MSR_DSR    0x20
+#define MSR_RI     0x40
+#define MSR_DCD    0x80
 
 /* Four characters of ten bits at 115200 baud, 8.10: a guest that lowers the
  * rate has no use for waiting longer. */
-#define TIMEOUT_NS      350000u
+#define TIMEOUT_NS 350000u
 
 struct ns16550 {
     struct device dev;
     uint8_t ier, fcr, lcr, mcr, msr, scr;
-    uint8_t lsr_errors;         /* BI, FE, PE, OE */
+    uint8_t lsr_errors; /* BI, FE, PE, OE */
     uint16_t divisor;
     uint8_t rx[FIFO_SIZE], tx[FIFO_SIZE];
     uint8_t rx_count, tx_count; /* oldest byte first at index 0 */
@@ -427,14 +427,20 @@ static void destroy(struct device *dev)
 }
 
 static const struct dev_class class = {
-    .name = "ns16550", .state = &state, .reset = reset, .destroy = destroy,
+    .name = "ns16550",
+    .state = &state,
+    .reset = reset,
+    .destroy = destroy,
 };
 
 int ns16550_create(struct bus *bus, const struct ns16550_config *config, struct ns16550 **out)
 {
     struct ns16550 *u = calloc(1, sizeof(*u));
     struct chardev_handler handler = {
-        .receive = receive, .can_receive = can_receive, .writable = writable, .opaque = u,
+        .receive = receive,
+        .can_receive = can_receive,
+        .writable = writable,
+        .opaque = u,
         .receive_break = receive_break,
     };
     int ret;

@@ -7,21 +7,21 @@
 
 #include "base/util.h"
 
-#define VENDOR_INTEL    0x8086
-#define DEVICE_82371SB  0x7000
-#define CLASS_ISA       0x060100
+#define VENDOR_INTEL   0x8086
+#define DEVICE_82371SB 0x7000
+#define CLASS_ISA      0x060100
 /* 2.2.7: PIRQ route control */
-#define PIRQRC_OFF      0x80
-#define PIRQRC_IRQ      0x0f
-#define PIRQS           4
+#define PIRQRC_OFF 0x80
+#define PIRQRC_IRQ 0x0f
+#define PIRQS      4
 /* IRQ 0, 1, 2, 8 and 13 cannot be chosen (table 2). */
-#define ROUTABLE        0xdef8u
+#define ROUTABLE 0xdef8u
 
 struct piix3 {
     struct device dev;
     struct pci_device pci;
-    uint8_t pirqs;          /* levels */
-    uint16_t driven;        /* ISA IRQs that are high because of us */
+    uint8_t pirqs;   /* levels */
+    uint16_t driven; /* ISA IRQs that are high because of us */
     struct irq_line isa;
 };
 
@@ -80,13 +80,18 @@ static void destroy(struct device *dev)
 }
 
 static const struct dev_class class = {
-    .name = "piix3", .state = &state, .reset = reset, .destroy = destroy,
+    .name = "piix3",
+    .state = &state,
+    .reset = reset,
+    .destroy = destroy,
 };
 
 int piix3_create(struct bus *bus, const struct piix3_config *config, struct piix3 **out)
 {
     static const struct pci_ids ids = {
-        .vendor = VENDOR_INTEL, .device = DEVICE_82371SB, .class_code = CLASS_ISA,
+        .vendor = VENDOR_INTEL,
+        .device = DEVICE_82371SB,
+        .class_code = CLASS_ISA,
         .multifunction = true,
     };
     struct piix3 *p = calloc(1, sizeof(*p));

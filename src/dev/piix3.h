@@ -7,13 +7,13 @@
 
 /* PIRQRCA to PIRQRCD, for the link devices of the DSDT: bit 7 off, bits 3:0
  * the IRQ. */
-#define PIIX3_PIRQRC    0x60
+#define PIIX3_PIRQRC 0x60
 
 struct piix3;
 struct piix3_config {
     struct pci_bus *pci;
-    uint8_t devfn;          /* 00:01.0 as a rule */
-    struct irq_line isa;    /* set(opaque, IRQ, level); its n is not used */
+    uint8_t devfn;       /* 00:01.0 as a rule */
+    struct irq_line isa; /* set(opaque, IRQ, level); its n is not used */
 };
 
 int piix3_create(struct bus *bus, const struct piix3_config *config, struct piix3 **out);

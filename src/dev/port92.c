@@ -8,10 +8,10 @@
 
 #include "base/util.h"
 
-#define PORT92          0x92
-#define P92_RESET       0x01    /* a rising edge resets */
-#define P92_A20         0x02
-#define P92_WRITABLE    0x0b    /* bit 3 is the CMOS lock */
+#define PORT92       0x92
+#define P92_RESET    0x01 /* a rising edge resets */
+#define P92_A20      0x02
+#define P92_WRITABLE 0x0b /* bit 3 is the CMOS lock */
 
 struct port92 {
     struct device dev;
@@ -64,7 +64,10 @@ static void destroy(struct device *dev)
 }
 
 static const struct dev_class class = {
-    .name = "port92", .state = &state, .reset = reset, .destroy = destroy,
+    .name = "port92",
+    .state = &state,
+    .reset = reset,
+    .destroy = destroy,
 };
 
 int port92_create(struct bus *bus, const struct port92_config *config, struct port92 **out)

@@ -23,8 +23,8 @@
 #include "base/log.h"
 
 #define EVENTS_PER_BATCH 32
-#define NOT_IN_HEAP SIZE_MAX
-#define NOT_ARMED UINT64_MAX
+#define NOT_IN_HEAP      SIZE_MAX
+#define NOT_ARMED        UINT64_MAX
 
 struct watch {
     struct watch *next;
@@ -52,12 +52,12 @@ struct loop {
     pthread_mutex_t *lock;
     const struct vm_clock *clock;
     int epoll_fd, timer_fd, wake_fd;
-    struct watch *watches;  /* live and removed ones */
+    struct watch *watches; /* live and removed ones */
     bool have_removed;
 
     struct loop_timer **heap; /* binary min-heap by deadline */
     size_t nheap, ntimers, capacity;
-    uint64_t armed;           /* guest ns that timer_fd waits for, or NOT_ARMED */
+    uint64_t armed; /* guest ns that timer_fd waits for, or NOT_ARMED */
 
     pthread_mutex_t post_lock;
     struct post *posts, **posts_end;

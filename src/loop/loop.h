@@ -41,7 +41,8 @@ void loop_timer_cancel(struct loop_timer *timer);
 /* Run fn on the loop's thread soon; any thread, lock held or not.  Never
  * dropped: returns 0 or -ENOMEM. */
 int loop_post(struct loop *loop, loop_fn fn, void *opaque);
-/* The VM clock was started, stopped or set: look at the timers again. */
+/* The VM clock was started, stopped or set: look at the timers again.  With
+ * the lock held or before loop_run. */
 void loop_clock_changed(struct loop *loop);
 
 /* Dispatch until loop_stop; the calling thread becomes the loop's thread. */

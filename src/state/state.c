@@ -23,15 +23,18 @@
 #include "base/crc32c.h"
 #include "base/util.h"
 
-#define SECTION_MAGIC 0x43455342u /* "BSEC" */
+#define SECTION_MAGIC  0x43455342u /* "BSEC" */
 #define SECTION_HEADER 8u
-#define SECTION_CRC 4u
-#define NAME_MAX_LEN 255u
+#define SECTION_CRC    4u
+#define NAME_MAX_LEN   255u
 
 static unsigned type_size(enum state_type type)
 {
     static const unsigned char sizes[] = {
-        [STATE_U8] = 1, [STATE_U16] = 2, [STATE_U32] = 4, [STATE_U64] = 8,
+        [STATE_U8] = 1,
+        [STATE_U16] = 2,
+        [STATE_U32] = 4,
+        [STATE_U64] = 8,
         [STATE_BOOL] = sizeof(bool),
     };
 
@@ -72,8 +75,7 @@ void state_dump(const struct state_desc *d, const void *obj, FILE *f)
     for (const struct state_field *field = d->fields; field->name; field++) {
         fprintf(f, "  %s:", field->name);
         for (uint32_t i = 0; i < field->count; i++)
-            fprintf(f, "%s%" PRIx64, i && i % 16 == 0 ? "\n    " : " ",
-                    get_value(obj, field, i));
+            fprintf(f, "%s%" PRIx64, i && i % 16 == 0 ? "\n    " : " ", get_value(obj, field, i));
         fputc('\n', f);
     }
 }
@@ -311,15 +313,15 @@ static int load_field(struct state_reader *r, const struct state_desc *d, struct
                     f->name);
     for (uint32_t n = 0; f->type == STATE_BOOL && n < count; n++)
         if (p[n] > 1)
-            return fail(r, -EINVAL, "state: %s %u: field '%s' is not a bool", d->name,
-                        s->instance, f->name);
+            return fail(r, -EINVAL, "state: %s %u: field '%s' is not a bool", d->name, s->instance,
+                        f->name);
     memcpy((char *)obj + f->offset, p, (size_t)count * type_size(f->type));
     seen[i] = true;
     return 0;
 }
 
-static int load_missing(struct state_reader *r, const struct state_desc *d,
-                        const struct section *s, void *obj, const bool *seen)
+static int load_missing(struct state_reader *r, const struct state_desc *d, const struct section *s,
+                        void *obj, const bool *seen)
 {
     for (size_t i = 0; d->fields[i].name; i++) {
         if (seen[i])
