@@ -114,10 +114,8 @@ static void test_sleep(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_timer),
-        cmocka_unit_test(test_timer_status),
-        cmocka_unit_test(test_power_button),
-        cmocka_unit_test(test_gpe),
+        cmocka_unit_test(test_timer),        cmocka_unit_test(test_timer_status),
+        cmocka_unit_test(test_power_button), cmocka_unit_test(test_gpe),
         cmocka_unit_test(test_sleep),
     };
 

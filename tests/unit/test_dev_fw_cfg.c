@@ -71,8 +71,13 @@ static void test_files(void **state)
 
 static uint32_t dma(struct machine *m, uint32_t control, uint32_t length, uint64_t address)
 {
-    struct { uint32_t control, length; uint64_t address; } __attribute__((packed)) r = {
-        htobe32(control), htobe32(length), htobe64(address),
+    struct {
+        uint32_t control, length;
+        uint64_t address;
+    } __attribute__((packed)) r = {
+        htobe32(control),
+        htobe32(length),
+        htobe64(address),
     };
 
     assert_int_equal(mem_write(m->mem, 0x1000, &r, sizeof(r)), 0);

@@ -16,12 +16,15 @@ static void make(struct machine *m)
 {
     machine_init(m);
     a20 = (struct or_gate){ .out = line(m, 20) };
-    assert_int_equal(i8042_create(m->bus, &(struct i8042_config){
-        line(m, 1), line(m, 12), { or_gate_set, &a20, 0 } }, &kbc), 0);
-    assert_int_equal(port92_create(m->bus, &(struct port92_config){
-        { or_gate_set, &a20, 1 } }, &p92), 0);
-    assert_int_equal(isa_debug_exit_create(m->bus, &(struct isa_debug_exit_config){
-        0xf4, 4 }, &debug_exit), 0);
+    assert_int_equal(
+        i8042_create(m->bus,
+                     &(struct i8042_config){ line(m, 1), line(m, 12), { or_gate_set, &a20, 0 } },
+                     &kbc),
+        0);
+    assert_int_equal(
+        port92_create(m->bus, &(struct port92_config){ { or_gate_set, &a20, 1 } }, &p92), 0);
+    assert_int_equal(
+        isa_debug_exit_create(m->bus, &(struct isa_debug_exit_config){ 0xf4, 4 }, &debug_exit), 0);
     bus_reset(m->bus);
 }
 

@@ -263,16 +263,11 @@ static void test_refresh_toggles(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_mode0),
-        cmocka_unit_test(test_mode1_and_5),
-        cmocka_unit_test(test_mode2_and_3),
-        cmocka_unit_test(test_new_count_in_mode2),
-        cmocka_unit_test(test_bcd_and_zero),
-        cmocka_unit_test(test_latch_and_read_back),
-        cmocka_unit_test(test_irq),
-        cmocka_unit_test(test_one_shot_mode4),
-        cmocka_unit_test(test_flood),
-        cmocka_unit_test(test_refresh_toggles),
+        cmocka_unit_test(test_mode0),        cmocka_unit_test(test_mode1_and_5),
+        cmocka_unit_test(test_mode2_and_3),  cmocka_unit_test(test_new_count_in_mode2),
+        cmocka_unit_test(test_bcd_and_zero), cmocka_unit_test(test_latch_and_read_back),
+        cmocka_unit_test(test_irq),          cmocka_unit_test(test_one_shot_mode4),
+        cmocka_unit_test(test_flood),        cmocka_unit_test(test_refresh_toggles),
     };
 
     return cmocka_run_group_tests_name("dev_i8254", tests, NULL, NULL);

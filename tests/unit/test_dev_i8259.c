@@ -19,8 +19,10 @@ static void make(struct machine *m)
 {
     machine_init(m);
     assert_int_equal(i8259_create(m->bus, &(struct i8259_config){ 0 }, &pic), 0);
-    assert_int_equal(ioapic_create(m->bus, &(struct ioapic_config){
-                                               .id = 5, .eoi_bitmap = note_bitmap }, &ioapic), 0);
+    assert_int_equal(ioapic_create(m->bus,
+                                   &(struct ioapic_config){ .id = 5, .eoi_bitmap = note_bitmap },
+                                   &ioapic),
+                     0);
     bus_reset(m->bus);
 }
 

@@ -19,9 +19,14 @@ static void make(struct machine *m)
 {
     machine_init(m);
     wall = LEAP_DAY * NSEC_PER_SEC;
-    assert_int_equal(mc146818_create(m->bus, &(struct mc146818_config){
-        .irq = line(m, 8), .nmi_mask = line(m, 31), .ram_below_4g = 3 * GiB,
-        .ram_above_4g = 2 * GiB, .wall_ns = fake_wall }, &rtc), 0);
+    assert_int_equal(mc146818_create(m->bus,
+                                     &(struct mc146818_config){ .irq = line(m, 8),
+                                                                .nmi_mask = line(m, 31),
+                                                                .ram_below_4g = 3 * GiB,
+                                                                .ram_above_4g = 2 * GiB,
+                                                                .wall_ns = fake_wall },
+                                     &rtc),
+                     0);
     bus_reset(m->bus);
 }
 

@@ -15,8 +15,11 @@ static void make(struct machine *m)
 {
     machine_init(m);
     fake_init(&chr);
-    assert_int_equal(ns16550_create(m->bus, &(struct ns16550_config){
-        .port = COM1, .irq = line(m, 4), .chardev = &chr.cd }, &uart), 0);
+    assert_int_equal(
+        ns16550_create(
+            m->bus, &(struct ns16550_config){ .port = COM1, .irq = line(m, 4), .chardev = &chr.cd },
+            &uart),
+        0);
     bus_reset(m->bus);
 }
 
@@ -175,12 +178,9 @@ static void test_errors(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_registers),
-        cmocka_unit_test(test_transmit_interrupt),
-        cmocka_unit_test(test_chardev_full),
-        cmocka_unit_test(test_receive),
-        cmocka_unit_test(test_loopback),
-        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_registers),    cmocka_unit_test(test_transmit_interrupt),
+        cmocka_unit_test(test_chardev_full), cmocka_unit_test(test_receive),
+        cmocka_unit_test(test_loopback),     cmocka_unit_test(test_errors),
     };
 
     return cmocka_run_group_tests_name("dev_ns16550", tests, NULL, NULL);

@@ -4,6 +4,7 @@
  * goes into a fresh machine, and both go on with the same accesses: they must
  * answer the same and end in the same state.
  */
+#include "base/crc32c.h"
 #include "bus/or_gate.h"
 #include "dev/acpi_pm.h"
 #include "dev/fw_cfg.h"
@@ -34,9 +35,9 @@ struct board {
 static const struct {
     uint16_t port, len;
 } ports[] = {
-    { 0x20, 2 }, { 0xa0, 2 }, { 0x4d0, 2 }, { 0x40, 4 }, { 0x61, 1 }, { 0x70, 2 }, { 0x60, 1 },
-    { 0x64, 1 }, { 0x92, 1 }, { 0x3f8, 8 }, { 0x600, 12 }, { 0xafe0, 4 }, { 0xb2, 2 },
-    { 0xcf8, 8 }, { 0x510, 2 }, { 0x514, 8 },
+    { 0x20, 2 }, { 0xa0, 2 },  { 0x4d0, 2 }, { 0x40, 4 },  { 0x61, 1 },   { 0x70, 2 },
+    { 0x60, 1 }, { 0x64, 1 },  { 0x92, 1 },  { 0x3f8, 8 }, { 0x600, 12 }, { 0xafe0, 4 },
+    { 0xb2, 2 }, { 0xcf8, 8 }, { 0x510, 2 }, { 0x514, 8 },
 };
 
 static uint64_t fixed_wall(void)
@@ -86,10 +87,11 @@ static void make(struct board *b)
     ret |= piix3_create(bus, &(struct piix3_config){ i440fx_pci(b->host), 8, { gsi, b, 0 } },
                         &b->piix3);
     ret |= i8254_create(bus, &(struct i8254_config){ { gsi, b, 0 } }, &pit);
-    ret |= mc146818_create(bus, &(struct mc146818_config){ .irq = { gsi, b, 8 },
-                                                           .wall_ns = fixed_wall }, &rtc);
-    ret |= i8042_create(bus, &(struct i8042_config){ { gsi, b, 1 }, { gsi, b, 12 },
-                                                     { or_gate_set, &b->a20, 0 } }, &kbc);
+    ret |= mc146818_create(
+        bus, &(struct mc146818_config){ .irq = { gsi, b, 8 }, .wall_ns = fixed_wall }, &rtc);
+    ret |= i8042_create(
+        bus, &(struct i8042_config){ { gsi, b, 1 }, { gsi, b, 12 }, { or_gate_set, &b->a20, 0 } },
+        &kbc);
     ret |= port92_create(bus, &(struct port92_config){ { or_gate_set, &b->a20, 1 } }, &p92);
     ret |= ns16550_create(bus, &(struct ns16550_config){ 0x3f8, { gsi, b, 4 }, &b->chr.cd }, &uart);
     ret |= acpi_pm_create(bus, &(struct acpi_pm_config){ .sci = { gsi, b, 9 } }, &pm);
@@ -106,7 +108,8 @@ struct access {
 
 static struct access random_access(void)
 {
-    struct access a = { .mmio = random() % 8 == 0, .write = random() % 3 != 0,
+    struct access a = { .mmio = random() % 8 == 0,
+                        .write = random() % 3 != 0,
                         .size = 1u << random() % 3 };
     unsigned i = (unsigned)random() % ARRAY_SIZE(ports);
 
@@ -223,11 +226,64 @@ static void test_reset_is_like_new(void **state)
     machine_free(&b.m);
 }
 
+/* Change some bytes of each section of the stream and make its checksum right. */
+static void corrupt(struct state_writer *w)
+{
+    uint32_t size, crc;
+
+    for (size_t at = 0; at < w->size; at += size) {
+        memcpy(&size, w->data + at + 4, 4);
+        for (long n = random() % 4; n > 0; n--)
+            w->data[at + 8 + (size_t)random() % (size - 12)] =
+                (uint8_t)(random() % 3 ? random() : 255);
+        crc = crc32c(0, w->data + at, size - 4);
+        memcpy(w->data + at + size - 4, &crc, 4);
+    }
+}
+
+/* Devices take what they can make sense of and then work without harm. */
+static void test_hostile_state(void **state)
+{
+    static struct board b;
+    struct state_writer w;
+    unsigned taken = 0;
+
+    (void)state;
+    srandom(9);
+    make(&b);
+    for (int round = 0; round < 3000; round++) {
+        state_writer_init(&w);
+        bus_save(b.m.bus, &w);
+        corrupt(&w);
+        for (struct device *d = b.m.bus->devices; d; d = d->next) {
+            struct state_reader r;
+
+            state_reader_init(&r, w.data, w.size);
+            if (!d->cls->state || state_load(&r, d->cls->state, d->instance, d))
+                continue;
+            taken++;
+            if (d->cls->reset)
+                d->cls->reset(d);
+        }
+        state_writer_free(&w);
+        for (int i = 0; i < 30; i++) {
+            struct access access = random_access();
+
+            step(&b, (unsigned)random() % 50, &access);
+        }
+        if (round % 100 == 0)
+            run_ns(&b.m, NSEC_PER_SEC);
+    }
+    assert_true(taken > 10000);
+    machine_free(&b.m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_save_at_random_points),
         cmocka_unit_test(test_reset_is_like_new),
+        cmocka_unit_test(test_hostile_state),
     };
 
     return cmocka_run_group_tests_name("dev_random", tests, NULL, NULL);

@@ -27,7 +27,9 @@ static void card_reset(struct device *dev)
 }
 
 static const struct dev_class card_class = {
-    .name = "card", .state = &card_state, .reset = card_reset,
+    .name = "card",
+    .state = &card_state,
+    .reset = card_reset,
 };
 
 static struct i440fx *host;
@@ -208,10 +210,8 @@ static void test_hostile_config(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_header),
-        cmocka_unit_test(test_bars),
-        cmocka_unit_test(test_intx),
-        cmocka_unit_test(test_reset_control),
+        cmocka_unit_test(test_header),         cmocka_unit_test(test_bars),
+        cmocka_unit_test(test_intx),           cmocka_unit_test(test_reset_control),
         cmocka_unit_test(test_hostile_config),
     };
 

@@ -23,14 +23,23 @@ struct thing {
 };
 
 static const struct state_field old_fields[] = {
-    STATE_FIELD(struct thing, a, 1), STATE_ARRAY(struct thing, b, 7),
-    STATE_FIELD(struct thing, c, 3), STATE_FIELD(struct thing, e, 1), STATE_END,
+    STATE_FIELD(struct thing, a, 1),
+    STATE_ARRAY(struct thing, b, 7),
+    STATE_FIELD(struct thing, c, 3),
+    STATE_FIELD(struct thing, e, 1),
+    STATE_END,
 };
 static const struct state_field new_fields[] = {
-    STATE_FIELD(struct thing, e, 1), STATE_ARRAY(struct thing, b, 7),
-    STATE_FIELD(struct thing, c, 3), STATE_FIELD(struct thing, a, 1),
-    { .name = "d", .type = STATE_U64, .count = 1, .offset = offsetof(struct thing, d),
-      .reset = 99, .since = 2 },
+    STATE_FIELD(struct thing, e, 1),
+    STATE_ARRAY(struct thing, b, 7),
+    STATE_FIELD(struct thing, c, 3),
+    STATE_FIELD(struct thing, a, 1),
+    { .name = "d",
+      .type = STATE_U64,
+      .count = 1,
+      .offset = offsetof(struct thing, d),
+      .reset = 99,
+      .since = 2 },
     STATE_END,
 };
 
