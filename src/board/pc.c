@@ -43,6 +43,7 @@ struct pc {
     struct i8259 *pic;
     struct ioapic *ioapic;
     struct piix3 *bridge;
+    struct port92 *port92;
     struct acpi_pm *pm;
     struct or_gate com_irq[2];      /* IRQ 4 and IRQ 3, shared by two ports each */
 };
@@ -146,13 +147,15 @@ static int wire(struct pc *pc)
     const struct i8259_config pic = { 0 };
     const struct ioapic_config ioapic = { .gpa = IOAPIC_GPA, .id = IOAPIC_ID,
                                           .eoi_bitmap = c->eoi_bitmap,
-                                          .eoi_opaque = c->eoi_opaque };
+                                          .eoi_opaque = c->opaque };
     const struct i8254_config pit = { .irq = isa_irq(pc, 0) };
     const struct mc146818_config rtc = { .irq = isa_irq(pc, 8), .ram_below_4g = c->map->below_4g,
                                          .ram_above_4g = c->map->above_4g };
-    /* Kernels are entered with A20 open; masking it is for firmware. */
-    const struct i8042_config kbd = { .keyboard_irq = isa_irq(pc, 1), .aux_irq = isa_irq(pc, 12) };
-    const struct port92_config port92 = { .a20 = { .set = NULL } };
+    /* Two gates, and the one that changed last counts: systems use one of them. */
+    const struct irq_line a20 = { .set = c->a20, .opaque = c->opaque };
+    const struct i8042_config kbd = { .keyboard_irq = isa_irq(pc, 1), .aux_irq = isa_irq(pc, 12),
+                                      .a20 = a20 };
+    const struct port92_config port92 = { .a20 = a20 };
     const struct acpi_pm_config pm = { .sci = isa_irq(pc, SCI_IRQ), .timer_32bit = true,
                                        .acpi_only = true };
     const struct isa_debug_exit_config debug = { .port = c->debug_exit_port,
@@ -161,7 +164,6 @@ static int wire(struct pc *pc)
         struct i8254 *pit;
         struct mc146818 *rtc;
         struct i8042 *kbd;
-        struct port92 *port92;
         struct isa_debug_exit *debug;
     } d;
     int rc;
@@ -172,7 +174,7 @@ static int wire(struct pc *pc)
         (rc = i8254_create(pc->bus, &pit, &d.pit)) < 0 ||
         (rc = mc146818_create(pc->bus, &rtc, &d.rtc)) < 0 ||
         (rc = i8042_create(pc->bus, &kbd, &d.kbd)) < 0 ||
-        (rc = port92_create(pc->bus, &port92, &d.port92)) < 0)
+        (rc = port92_create(pc->bus, &port92, &pc->port92)) < 0)
         return rc;
     for (unsigned i = 0; i < PC_SERIAL_PORTS; i++)
         if (c->serial[i] && (rc = add_serial(pc, i)) < 0)
@@ -249,6 +251,7 @@ int pc_boot(struct pc *pc, struct vcpu_state *states, char *err, size_t err_size
         snprintf(err, err_size, "cannot write the machine's tables: %s", strerror(-rc));
         return rc;
     }
+    port92_open_a20(pc->port92);
     for (unsigned i = 0; i < pc->config.ncpus; i++)
         entry_firmware(&states[i], i == 0);
     return boot_load(pc->config.boot, pc->bus->mem, pc->config.map, rsdp, &states[0], err,

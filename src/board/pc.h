@@ -28,7 +28,8 @@ struct pc_config {
     uint8_t debug_exit_size;
     /* engine_ops.set_eoi_exits */
     void (*eoi_bitmap)(void *opaque, const uint64_t bitmap[4]);
-    void *eoi_opaque;
+    void (*a20)(void *opaque, unsigned n, bool level);  /* engine_ops.set_a20; may be NULL */
+    void *opaque;                                       /* of both */
 };
 
 /* Makes all devices on the bus, which destroys them.  Returns 0, or a
@@ -39,9 +40,10 @@ int pc_create(struct pc **pc, struct bus *bus, const struct pc_config *config, c
 /* After bus_destroy. */
 void pc_destroy(struct pc *pc);
 
-/* Fills guest memory with tables and kernel, and the states of all
- * processors (reset before by vcpu_state_reset).  After creation and after
- * each reset.  Returns 0, or a negative errno with a message in err. */
+/* Does the work of firmware: fills guest memory with tables and kernel, and
+ * the states of all processors (reset before by vcpu_state_reset).  After
+ * creation and after each bus_reset, with the bus lock held or before vCPUs
+ * run.  Returns 0, or a negative errno with a message in err. */
 int pc_boot(struct pc *pc, struct vcpu_state *states, char *err, size_t err_size);
 
 /* These take the bus lock themselves. */

@@ -58,6 +58,12 @@ static void reset(struct device *dev)
     irq_set(&p->a20, p->value & P92_A20);
 }
 
+void port92_open_a20(struct port92 *p)
+{
+    p->value |= P92_A20;
+    irq_set(&p->a20, true);
+}
+
 static void destroy(struct device *dev)
 {
     free(container_of(dev, struct port92, dev));

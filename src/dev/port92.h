@@ -11,5 +11,8 @@ struct port92_config {
 };
 
 int port92_create(struct bus *bus, const struct port92_config *config, struct port92 **out);
+/* Opens the A20 gate, as firmware does before it starts a kernel; with
+ * bus->lock held. */
+void port92_open_a20(struct port92 *p);
 
 #endif

@@ -144,6 +144,14 @@ static void eoi_bitmap(void *opaque, const uint64_t bitmap[4])
     vm->engine->set_eoi_exits(vm->engine_vm, bitmap);
 }
 
+static void set_a20(void *opaque, unsigned n, bool level)
+{
+    struct vm *vm = opaque;
+
+    (void)n;
+    vm->engine->set_a20(vm->engine_vm, level);
+}
+
 static int make_bus(struct vm *vm, struct vm_error *error)
 {
     int rc = bus_create(&vm->bus, vm->mem, &vm->clock);
@@ -191,7 +199,7 @@ static int make_board(struct vm *vm, struct vm_error *error)
 {
     struct pc_config config = {
         .ncpus = vm->config.cpus, .map = &vm->map, .boot = vm->boot, .eoi_bitmap = eoi_bitmap,
-        .eoi_opaque = vm, .debug_exit = vm->config.debug_exit,
+        .a20 = vm->engine->set_a20 ? set_a20 : NULL, .opaque = vm, .debug_exit = vm->config.debug_exit,
         .debug_exit_port = vm->config.debug_exit_port,
         .debug_exit_size = vm->config.debug_exit_size,
     };
