@@ -44,7 +44,7 @@ static void step(void)
 	STEP("step at ring 3", "nop; 1: nop", .ring = 3);
 	STEP("step a jump", "jmp 1f; nop; 1: nop", .in.cx = 0);
 	STEP("step a call", "call 1f; nop; 1: nop", .in.cx = 0);
-	STEP("step a repetition: one iteration", "1: rep stosb",
+	STEP("step a repetition, one iteration", "1: rep stosb",
 	     .in.cx = 5, .in.di = (uptr)buffer);
 	CHECK_EQ("step of rep, cx", trap.s.cx, 4);
 	STEP("step the last repetition", "rep stosb; 1: nop",
@@ -54,20 +54,20 @@ static void step(void)
 	STEP("step cpuid", "cpuid; 1: nop", .in.cx = 0);
 	STEP("step in", "in $0x80, %al; 1: nop", .in.cx = 0);
 	clear();
-	TRAP("popf sets TF: after the next instruction", VEC_DB, 0,
+	TRAP("popf sets TF, after the next instruction", VEC_DB, 0,
 	     "push $0x102; popf; nop; 1: nop");
 	clear();
 #ifdef __x86_64__
-	TRAP("iret sets TF: after the next instruction", VEC_DB, 0,
+	TRAP("iret sets TF, after the next instruction", VEC_DB, 0,
 	     "mov %rsp, %rax; push $0x10; push %rax; push $0x102; push $0x8;"
 	     "push $9f; iretq; 9: nop; 1: nop");
 #else
-	TRAP("iret sets TF: after the next instruction", VEC_DB, 0,
+	TRAP("iret sets TF, after the next instruction", VEC_DB, 0,
 	     "push $0x102; push $0x8; push $9f; iret; 9: nop; 1: nop");
 #endif
 	clear();
 	topic("SDM 3A 6.12.1.3");
-	TRAP("int clears TF: no step in the handler", 0x80, 0,
+	TRAP("int clears TF, no step in the handler", 0x80, 0,
 	     "int $0x80; 1: nop", .in.flags = FL_TF);
 	CHECK("TF is saved", trap.s.flags & FL_TF);
 	CHECK("BS stays clear", !(dr6_read() & DR6_BS));
@@ -134,7 +134,7 @@ static void execute(void)
 	dr0_write(c->start);
 	dr7_write(dr7(0, 0, 1));
 	run(&(struct try){ .code = c, .in.cx = 3, .in.di = (uptr)buffer });
-	CHECK_EQ("breakpoint on rep: before the first iteration",
+	CHECK_EQ("breakpoint on rep, before the first iteration",
 		 trap.s.cx, 3);
 	run(&(struct try){ .code = c, .in.cx = 3, .in.di = (uptr)buffer,
 			   .in.flags = FL_RF });
@@ -249,12 +249,12 @@ static void registers(void)
 	topic("SDM 3B 17.2.4");
 	clear();
 	dr7_write(DR7_FIXED | DR7_GD);
-	FAULT("GD: mov from DR", VEC_DB, 0, "mov %db0, " AX);
+	FAULT("GD, mov from DR", VEC_DB, 0, "mov %db0, " AX);
 	CHECK("DR6.BD", dr6_read() & DR6_BD);
 	CHECK("GD is clear in the handler", !(dr7_read() & DR7_GD));
 	clear();
 	dr7_write(DR7_FIXED | DR7_GD);
-	FAULT("GD: mov to DR", VEC_DB, 0, "mov " AX ", %db7", .in.ax = 0x400);
+	FAULT("GD, mov to DR", VEC_DB, 0, "mov " AX ", %db7", .in.ax = 0x400);
 	clear();
 	FAULT("DR at ring 3", VEC_GP, 0, "mov %db0, " AX, .ring = 3);
 	topic("SDM 3B 17.2, fixed bits");

@@ -188,7 +188,7 @@ static void nested(void)
 	idt_reset(0x50);
 
 	idt_set_raw(VEC_UD, gate(SEL_KCODE, 0, SEG_INT, 0));
-	FAULT("NP while a benign exception is delivered: EXT is set", VEC_NP,
+	FAULT("NP while a benign exception is delivered, EXT is set", VEC_NP,
 	      VEC_UD * 8 + 3, "ud2");
 	idt_reset(VEC_UD);
 

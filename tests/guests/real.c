@@ -276,7 +276,7 @@ static void a20(void)
 		  "in $0x92, %al; and $0xfc, %al; out %al, $0x92;"
 		  "mov %gs:0x510, %ecx; or $2, %al; out %al, $0x92;"
 		  "mov %gs:0x510, %edx", .ax = 0);
-	CHECK_EQ("A20 off: 1 MiB wraps", r->cx, 0x55667788);
+	CHECK_EQ("A20 off, 1 MiB wraps", r->cx, 0x55667788);
 	CHECK_EQ("A20 on again", r->dx, *(volatile u32 *)0x100500);
 }
 

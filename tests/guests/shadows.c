@@ -54,7 +54,7 @@ static void shadow(void)
 	pend(VEC);
 	RUN("sti; mov %ecx, %ss; 1: nop; nop; nop", .in.cx = SEL_KDATA);
 	CHECK_EQ("sti; mov ss", trap.vec, VEC);
-	check_range("sti; mov ss: at once or one later", trap.s.ip & 15, 3, 4);
+	check_range("sti; mov ss, at once or one later", trap.s.ip & 15, 3, 4);
 	apic_eoi();
 	INTERRUPT("lss has no shadow",
 		  "sti; lss (%ecx), %esp; 1: nop; nop",

@@ -68,11 +68,11 @@ static void jump(void)
 		 (uptr)other_stack + sizeof(other_stack) - 64);
 	CHECK_EQ("jmp, fs", trap.s.fs, SEL_UDATA);
 	CHECK_EQ("jmp, flags", trap.s.flags, 2 | FL_CF);
-	CHECK_EQ("jmp, old task saved: eax", tss.t.eax, 0x11);
-	CHECK_EQ("jmp, old task saved: edi", tss.t.edi, 0x33);
-	CHECK_EQ("jmp, old task saved: flags", tss.t.eflags & ~FL_RF,
+	CHECK_EQ("jmp, old task saved, eax", tss.t.eax, 0x11);
+	CHECK_EQ("jmp, old task saved, edi", tss.t.edi, 0x33);
+	CHECK_EQ("jmp, old task saved, flags", tss.t.eflags & ~FL_RF,
 		 2 | FL_STATUS);
-	CHECK_EQ("jmp, old task saved: cs", tss.t.cs, SEL_KCODE);
+	CHECK_EQ("jmp, old task saved, cs", tss.t.cs, SEL_KCODE);
 	CHECK_EQ("jmp, old task is free", type_of(SEL_TSS), SEG_TSS);
 	CHECK_EQ("jmp, new task is busy", type_of(SEL_OTHER), SEG_TSS_BUSY);
 	CHECK("jmp sets CR0.TS", cr0_read() & CR0_TS);
