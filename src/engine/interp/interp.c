@@ -477,6 +477,12 @@ static int run_piece(struct soft_cpu *c)
     uint64_t stop = c->run->stop_count;
     struct block *b;
 
+    /* The T bit of a task that was switched to (SDM 3A 7.2.1). */
+    if (unlikely(c->db_pending) && !(c->shadow & SHADOW_MOV_SS)) {
+        c->step = false;
+        return traps(c);
+    }
+
     c->rep_limit = REP_BATCH;
     if (unlikely(stop)) {
         uint64_t left = stop > c->insn_count ? stop - c->insn_count : 0;

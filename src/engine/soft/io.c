@@ -206,6 +206,8 @@ int soft_io_allowed(struct soft_cpu *c, uint16_t port, unsigned size)
     uint64_t map, bits;
     int r;
 
+    if (unlikely(c->s.dr7 & 0xff))
+        soft_io_breakpoints(c, port, size);
     if (!soft_pe(c) || (!soft_v86(c) && c->cpl <= soft_iopl(c)))
         return 0;
     if ((tr->attr & (SEG_ATTR_P | SEG_ATTR_UNUSABLE)) != SEG_ATTR_P ||

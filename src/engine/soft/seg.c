@@ -141,15 +141,10 @@ void seg_changed(struct soft_cpu *c, unsigned seg)
         c->ss_mask = stack_mask(&c->s.seg[SEG_SS]);
 }
 
-/* DR7: an enabled breakpoint of this kind?  (R/W bits 0: execute.) */
-static bool breakpoints(uint64_t dr7, bool execute)
+/* Is a breakpoint of any kind enabled? */
+static bool breakpoints(const struct soft_cpu *c)
 {
-    if (likely(!(dr7 & 0xff)))
-        return false;
-    for (unsigned n = 0; n < 4; n++)
-        if ((dr7 >> (2 * n) & 3) && (execute == !(dr7 >> (16 + 4 * n) & 3)))
-            return true;
-    return false;
+    return c->s.dr7 & 0xff;
 }
 
 static struct tlb_entry *derive_view(const struct soft_cpu *c)
@@ -157,7 +152,7 @@ static struct tlb_entry *derive_view(const struct soft_cpu *c)
     struct soft_cpu *m = (struct soft_cpu *)(uintptr_t)c;
     bool ac = c->rflags & X86_AC;
 
-    if (unlikely(breakpoints(c->s.dr7, false)) ||
+    if (unlikely(breakpoints(c)) ||
         unlikely(ac && c->cpl == 3 && (c->s.cr0 & CR0_AM)))
         return m->tlbs[VIEW_SLOW];
     if (c->cpl == 3)
@@ -180,7 +175,7 @@ void soft_mode_changed(struct soft_cpu *c)
         derive_segs(c);
     c->tlb = derive_view(c);
     c->simd_bad = (c->s.cr0 & (CR0_EM | CR0_TS)) || !(c->s.cr4 & CR4_OSFXSR);
-    c->single = (c->rflags & X86_TF) || breakpoints(c->s.dr7, true);
+    c->single = (c->rflags & X86_TF) || breakpoints(c);
 }
 
 uint64_t soft_get_rflags(const struct soft_cpu *c)
@@ -188,7 +183,7 @@ uint64_t soft_get_rflags(const struct soft_cpu *c)
     return c->rflags | soft_arith_flags(c) | X86_FLAGS_FIXED;
 }
 
-/* RF matters only while an execute breakpoint is enabled (c->single is set
+/* RF matters only while a breakpoint is enabled (c->single is set
  * then, and the engine clears RF behind the next instruction); else it is
  * dropped here, as if the next instruction had cleared it already. */
 void soft_set_rflags(struct soft_cpu *c, uint64_t v)
@@ -197,7 +192,7 @@ void soft_set_rflags(struct soft_cpu *c, uint64_t v)
                            X86_VIF | X86_VIP | X86_ID;
     uint32_t old = c->rflags, now = ((uint32_t)v & valid) | X86_FLAGS_FIXED;
 
-    if ((now & X86_RF) && !breakpoints(c->s.dr7, true))
+    if ((now & X86_RF) && !breakpoints(c))
         now &= ~(uint32_t)X86_RF;
     soft_set_arith_flags(c, (unsigned)v & X86_FLAGS_ARITH);
     c->rflags = now;
