@@ -19,13 +19,13 @@
 
 /* ---- writes of control registers ------------------------------------------ */
 
-/* PAE paging outside long mode: Intel CPUs load and check the four PDPTEs
- * now (SDM 3A 4.4.1), AMD's when they walk (APM 2 5.2.3). */
+/* PAE paging outside long mode: the four PDPTEs are checked now (SDM 3A
+ * 4.4.1, APM 3 MOV CRn); we read them again when we walk. */
 static int check_pdptes(struct soft_cpu *c, uint64_t cr3)
 {
     uint64_t reserved = 0x1e6 | ~(BIT(c->vm->model->phys_bits) - 1), e;
 
-    for (unsigned n = 0; n < 4 && !c->vm->model->amd; n++) {
+    for (unsigned n = 0; n < 4; n++) {
         if (soft_phys_read(c, (cr3 & 0xffffffe0) + n * 8, &e, 8))
             return soft_gp0(c);
         if ((e & PTE_P) && (e & reserved))

@@ -29,11 +29,12 @@ static void add_rows(const struct insn_row *table)
         (rows[table->mnemonic] ? rows2 : rows)[table->mnemonic] = table;
 }
 
+/* Never Zydis' real mode: it calls invalid what is to raise #GP there. */
 static void init_decoder(ZydisDecoder *d, unsigned mode, bool amd)
 {
     static const ZydisMachineMode machine[] = {
-        ZYDIS_MACHINE_MODE_REAL_16, ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_MACHINE_MODE_LONG_64,
-        ZYDIS_MACHINE_MODE_REAL_16, ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_MACHINE_MODE_LEGACY_32,
+        ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_MACHINE_MODE_LONG_64,
+        ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_MACHINE_MODE_LEGACY_32,
         ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_MACHINE_MODE_LEGACY_16,
     };
     unsigned n = (mode & MODE_BITS) + (mode & MODE_PROT ? 4 : 0);
@@ -187,6 +188,9 @@ static bool legal(const struct lower *l)
     if ((row->flags & ROW_PROT) && !(l->mode & MODE_PROT))
         return false;
     if (row->feature && !cpu_has(l->model, row->feature))
+        return false;
+    /* VEX and EVEX (SDM 2A 2.3.2). */
+    if (l->z->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY && !(l->mode & MODE_PROT))
         return false;
     if (l->z->attributes & ZYDIS_ATTRIB_HAS_LOCK)
         return (row->flags & ROW_LOCK) && l->z->operand_count &&

@@ -31,8 +31,7 @@ static int load_word(struct soft_cpu *c, const struct insn *i, uint64_t *v)
     return 0;
 }
 
-/* After a load of SS the next instruction is shielded (SDM 3A 6.8.3).  Other
- * loads matter to the rest of the block outside 64-bit mode only. */
+/* MOV and POP of SS shield the next instruction (SDM 3A 6.8.3). */
 static int loaded(struct soft_cpu *c, unsigned seg)
 {
     if (seg == SEG_SS)
@@ -96,7 +95,7 @@ int op_load_far_ptr(struct soft_cpu *c, const struct insn *i)
     if (r)
         return r;
     gpr_set(c, i->reg, i->osize, off);
-    return loaded(c, i->vreg);
+    return SOFT_STOP;
 }
 
 /* ---- LDTR and TR ---------------------------------------------------------------- */
