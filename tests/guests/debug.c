@@ -113,8 +113,8 @@ static void execute(void)
 		CHECK("its B bit", dr6_read() & BIT(n));
 		CHECK_EQ("before the instruction", trap.s.ax, 1);
 		if (n == 0)
-			CHECK("RF is in the saved flags",
-			      trap.s.flags & FL_RF);
+			CHECK("RF is clear in the saved flags",
+			      !(trap.s.flags & FL_RF));
 	}
 	clear();
 	dr0_write(c->at);

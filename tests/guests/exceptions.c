@@ -213,7 +213,7 @@ static void nested(void)
 
 	idt_set(VEC_DF, stubs[VEC_DF], SEL_KCODE, SEG_P | SEG_INT, 1);
 	FAULT("DF stack not canonical", VEC_DF, 0, "ud2",
-	      .in.sp = 0x800000000000, .any_ip = true);
+	      .in.sp = 0x800000001000, .any_ip = true);
 	idt_reset(VEC_DF);
 #endif
 }

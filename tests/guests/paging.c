@@ -501,6 +501,7 @@ static void pcid(void)
 	d.pcid = 1, d.va = 1ull << 60;
 	FAULT("INVPCID of an address that is not canonical", VEC_GP, 0,
 	      "invpcid (%rcx), %rax", .in.cx = (uptr)&d, .in.ax = 0);
+	cr3_write(pt.cr3);	/* code for ring 3 is there only */
 	FAULT("INVPCID at ring 3", VEC_GP, 0, "invpcid (%rcx), %rax",
 	      .in.cx = (uptr)&d, .in.ax = 0, .ring = 3);
 out:
