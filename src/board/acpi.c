@@ -104,6 +104,20 @@ static void isa_device(struct aml *a, const char *name, const char *id, unsigned
     aml_end(a, dev);
 }
 
+/* A port for a mouse, so that nobody warns of a missing one; it is empty. */
+static void mouse_port(struct aml *a)
+{
+    size_t dev = aml_device(a, "MOU");
+    struct aml_crs crs;
+
+    aml_name_eisa(a, "_HID", "PNP0F13");
+    aml_name_int(a, "_STA", 0xf);
+    crs = aml_crs_begin(a);
+    aml_irq(a, 12);
+    aml_crs_end(a, crs);
+    aml_end(a, dev);
+}
+
 static void isa_devices(struct build *b)
 {
     struct aml *a = &b->a;
@@ -114,6 +128,7 @@ static void isa_devices(struct build *b)
     isa_device(a, "RTC", "PNP0B00", 0, 0x70, 2, 0, 8);
     isa_device(a, "SPKR", "PNP0800", 0, 0x61, 1, 0, -1);
     isa_device(a, "KBD", "PNP0303", 0, 0x60, 1, 0x64, 1);
+    mouse_port(a);
     for (unsigned i = 0; i < ARRAY_SIZE(b->config->com); i++, name[3]++)
         if (b->config->com[i].port)
             isa_device(a, name, "PNP0501", i + 1, b->config->com[i].port, 8, 0,

@@ -265,6 +265,13 @@ void pc_eoi(struct pc *pc, uint8_t vector)
     pthread_mutex_unlock(&pc->bus->lock);
 }
 
+void pc_ferr(struct pc *pc)
+{
+    pthread_mutex_lock(&pc->bus->lock);
+    piix3_ferr(pc->bridge);
+    pthread_mutex_unlock(&pc->bus->lock);
+}
+
 int pc_acknowledge(struct pc *pc)
 {
     int vector;

@@ -48,6 +48,7 @@ int pc_boot(struct pc *pc, struct vcpu_state *states, char *err, size_t err_size
 
 /* These take the bus lock themselves. */
 void pc_eoi(struct pc *pc, uint8_t vector);
+void pc_ferr(struct pc *pc);            /* CPU_EXIT_FERR */
 int pc_acknowledge(struct pc *pc);      /* the vector, or -1 */
 /* With the bus lock held. */
 void pc_power_button(struct pc *pc);

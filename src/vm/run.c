@@ -258,6 +258,7 @@ int vm_run(struct vm *vm)
     int rc;
 
     vm->start_ns = host_ns();
+    vm->past_insns = 0 - vm_instructions(vm); /* a loaded state has some */
     rc = watch_signals(vm);
     if (rc == 0)
         rc = start_timeout(vm);

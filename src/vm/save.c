@@ -35,6 +35,8 @@ int vm_save(struct vm *vm, struct state_writer *w)
                                   .clock_ns = vm_clock_ns(&vm->clock) };
 
     state_save(w, &vm_section_desc, 0, &s);
+    /* Before the vCPUs: a device that comes up to date may interrupt one. */
+    bus_save(vm->bus, w);
     for (unsigned i = 0; i < vm->config.cpus; i++) {
         struct vcpu_state state;
 
@@ -42,7 +44,6 @@ int vm_save(struct vm *vm, struct state_writer *w)
         vm->engine->vcpu_get_state(vm->vcpus[i].vcpu, &state);
         state_save(w, &vcpu_state_desc, i, &state);
     }
-    bus_save(vm->bus, w);
     return w->error;
 }
 

@@ -66,6 +66,12 @@ static enum next exit_extint(struct vm_vcpu *v)
     return CONTINUE;
 }
 
+static enum next exit_ferr(struct vm_vcpu *v)
+{
+    pc_ferr(v->vm->pc);
+    return CONTINUE;
+}
+
 static enum next exit_shutdown(struct vm_vcpu *v)
 {
     struct vcpu_state s;
@@ -121,6 +127,7 @@ static enum next (*const exit_handlers[])(struct vm_vcpu *v) = {
     [CPU_EXIT_MMIO] = exit_mmio,
     [CPU_EXIT_EOI] = exit_eoi,
     [CPU_EXIT_EXTINT] = exit_extint,
+    [CPU_EXIT_FERR] = exit_ferr,
     [CPU_EXIT_HALT] = exit_nothing,
     [CPU_EXIT_SHUTDOWN] = exit_shutdown,
     [CPU_EXIT_DEBUG] = exit_nothing,
