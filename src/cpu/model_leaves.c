@@ -226,9 +226,11 @@ static void add_features(struct model_maker *k)
     add(k, 0x80000008, (struct cpuid_regs){ .eax = k->m->phys_bits | 48 << 8,
         .ebx = (k->clzero ? BIT(0) : 0) | (amd ? BIT(2) | BIT(26) : 0) | BIT(29),
         .ecx = amd ? (k->ncpus - 1) | model_core_bits(k->ncpus) << 12 : 0 });
-    /* LFENCE serializes (2), a null selector clears the base (6), SRSO_NO (29). */
+    /* EAX: LFENCE serializes (2), a null selector clears the base (6), SRSO_NO
+     * (29); ECX: TSA_SQ_NO (1), TSA_L1_NO (2). */
     if (amd)
-        add(k, 0x80000021, (struct cpuid_regs){ .eax = BIT(2) | BIT(6) | BIT(29) });
+        add(k, 0x80000021, (struct cpuid_regs){ .eax = BIT(2) | BIT(6) | BIT(29),
+            .ecx = BIT(1) | BIT(2) });
 }
 
 /* ---- clocks and paravirtual leaves ---------------------------------------------------- */
