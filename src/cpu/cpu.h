@@ -36,6 +36,8 @@ enum cpu_exit {
     CPU_EXIT_EOI,           /* EOI of a vector in eoi_exit_bitmap, see run->eoi (KVM_EXIT_IOAPIC_EOI) */
     CPU_EXIT_EXTINT,        /* ExtINT window: acknowledge the PIC, store run->extint.vector
                                (or -1: spurious, request gone) */
+    CPU_EXIT_FERR,          /* an x87 error waits with CR0.NE clear: the board raises IRQ 13
+                               (software engines; KVM has no such exit) */
     CPU_EXIT_HALT,          /* HLT with nothing that could ever wake it (no APIC timer needed:
                                KVM waits inside; so do we; only reported if run->halt_exits) */
     CPU_EXIT_SHUTDOWN,      /* triple fault; the vCPU is in MP_SHUTDOWN */

@@ -14,6 +14,9 @@
 #define PIRQRC_OFF 0x80
 #define PIRQRC_IRQ 0x0f
 #define PIRQS      4
+/* Coprocessor error register: a write takes IRQ 13 back. */
+#define PORT_CERR 0xf0
+#define IRQ_FERR  13
 /* IRQ 0, 1, 2, 8 and 13 cannot be chosen (table 2). */
 #define ROUTABLE 0xdef8u
 
@@ -21,13 +24,14 @@ struct piix3 {
     struct device dev;
     struct pci_device pci;
     uint8_t pirqs;   /* levels */
+    bool ferr;       /* latched */
     uint16_t driven; /* ISA IRQs that are high because of us */
     struct irq_line isa;
 };
 
 static void update(struct piix3 *p)
 {
-    uint16_t want = 0, changed;
+    uint16_t want = p->ferr ? BIT(IRQ_FERR) : 0, changed;
 
     for (unsigned n = 0; n < PIRQS; n++) {
         uint8_t route = p->pci.config[PIIX3_PIRQRC + n];
@@ -51,6 +55,33 @@ void piix3_pirq(void *opaque, unsigned n, bool level)
     update(p);
 }
 
+void piix3_ferr(struct piix3 *p)
+{
+    p->ferr = true;
+    update(p);
+}
+
+static uint64_t cerr_read(void *opaque, uint64_t off, unsigned size)
+{
+    (void)opaque;
+    (void)off;
+    (void)size;
+    return 0xff;
+}
+
+static void cerr_write(void *opaque, uint64_t off, unsigned size, uint64_t value)
+{
+    struct piix3 *p = opaque;
+
+    (void)off;
+    (void)size;
+    (void)value;
+    p->ferr = false;
+    update(p);
+}
+
+static const struct io_ops cerr_ops = { .read = cerr_read, .write = cerr_write, .max_size = 1 };
+
 static void written(struct pci_device *dev, unsigned off, unsigned size)
 {
     (void)off;
@@ -61,6 +92,7 @@ static void written(struct pci_device *dev, unsigned off, unsigned size)
 static const struct state_field fields[] = {
     PCI_STATE(struct piix3, pci),
     STATE_FIELD(struct piix3, pirqs, 0),
+    STATE_FIELD(struct piix3, ferr, false),
     STATE_END,
 };
 static const struct state_desc state = { "piix3", 1, fields, NULL };
@@ -108,5 +140,5 @@ int piix3_create(struct bus *bus, const struct piix3_config *config, struct piix
         p->pci.initial[PIIX3_PIRQRC + n] = PIRQRC_OFF;
         pci_allow(&p->pci, PIIX3_PIRQRC + n, 1, PIRQRC_OFF | PIRQRC_IRQ);
     }
-    return ret;
+    return ret ? ret : bus_add_io(bus, PORT_CERR, 1, &cerr_ops, p);
 }

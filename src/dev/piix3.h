@@ -19,5 +19,8 @@ struct piix3_config {
 int piix3_create(struct bus *bus, const struct piix3_config *config, struct piix3 **out);
 /* PIRQ n, 0 to 3; opaque: struct piix3.  Accesses nothing before creation. */
 void piix3_pirq(void *opaque, unsigned n, bool level);
+/* FERR# of the bootstrap processor: IRQ 13, until the guest writes port 0xf0
+ * (4.1.2, coprocessor error). */
+void piix3_ferr(struct piix3 *p);
 
 #endif

@@ -293,9 +293,9 @@ int simd_run_reg(struct soft_cpu *c, const struct insn *i)
 {
     const struct simd_op *op = i->aux;
 
-    if (unlikely(simd_check(c, op->check)))
-        return SOFT_FAULT;
-    return run_plain(c, i, op, NULL);
+    int r = simd_check(c, op->check);
+
+    return unlikely(r) ? r : run_plain(c, i, op, NULL);
 }
 
 int simd_run_load(struct soft_cpu *c, const struct insn *i)

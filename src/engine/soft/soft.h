@@ -605,8 +605,6 @@ void soft_io_breakpoints(struct soft_cpu *c, uint16_t port, unsigned size);
 void soft_fpu_reset(struct soft_cpu *c, bool init);
 void soft_fpu_get(const struct soft_cpu *c, struct vcpu_state *s);
 void soft_fpu_set(struct soft_cpu *c, const struct vcpu_state *s);
-/* An x87 error with CR0.NE clear: asserts FERR#, which a board would turn into IRQ 13. */
-void soft_ferr(struct soft_cpu *c);
 
 /* ---- life (vm.c) ------------------------------------------------------------------------- */
 void soft_vm_init(struct soft_vm *vm, const struct engine_config *config);

@@ -59,24 +59,26 @@ static const uint64_t reg_forms[8] = {
 /* ---- checks ------------------------------------------------------------------------ */
 
 /* With CR0.NE clear an error goes to the board as FERR# and comes back as IRQ
- * 13.  The instruction then goes on, as it does with IGNNE# asserted, which the
- * handler does by writing port 0xF0. */
-void soft_ferr(struct soft_cpu *c)
-{
-    c->fpu.ferr = true;
-}
-
+ * 13, before the instruction is executed again if IF is set.  After that it
+ * goes on, as with IGNNE# asserted, which the handler does by writing port
+ * 0xF0, until the error is cleared (SDM 1 8.7.2, 8.7.3). */
 static int pending(struct soft_cpu *c)
 {
     if (c->s.cr0 & CR0_NE)
         return soft_raise(c, VEC_MF);
-    soft_ferr(c);
-    return 0;
+    if (c->fpu.ferr)
+        return 0;
+    c->fpu.ferr = true;
+    c->run->exit = CPU_EXIT_FERR;
+    return SOFT_EXIT;
 }
 
 int x87_pending(struct soft_cpu *c)
 {
-    return unlikely(*fpu_fsw(c) & FSW_ES) ? pending(c) : 0;
+    if (unlikely(*fpu_fsw(c) & FSW_ES))
+        return pending(c);
+    c->fpu.ferr = false;
+    return 0;
 }
 
 static int check_nm(struct soft_cpu *c)
@@ -86,7 +88,7 @@ static int check_nm(struct soft_cpu *c)
 
 int x87_check(struct soft_cpu *c)
 {
-    return check_nm(c) || x87_pending(c) ? SOFT_FAULT : 0;
+    return check_nm(c) ? SOFT_FAULT : x87_pending(c);
 }
 
 /* ---- native execution ------------------------------------------------------------------ */
@@ -132,6 +134,7 @@ static void clear_pending(struct soft_cpu *c)
 {
     if (unlikely(*fpu_fsw(c) & FSW_ES))
         *fpu_fsw(c) &= 0x7f00;
+    c->fpu.ferr = false;
 }
 
 /* SDM 1 8.1.8: pointers to the last non-control instruction. */
@@ -150,8 +153,10 @@ static void set_pointers(struct soft_cpu *c, const struct insn *i)
 
 static int op_x87(struct soft_cpu *c, const struct insn *i)
 {
-    if (unlikely(x87_check(c)))
-        return SOFT_FAULT;
+    int r = x87_check(c);
+
+    if (unlikely(r))
+        return r;
     clear_pending(c);
     if (!run_insn(c, i, NULL))
         return soft_ud(c);
@@ -278,6 +283,7 @@ static int op_fninit(struct soft_cpu *c, const struct insn *i)
     if (check_nm(c))
         return SOFT_FAULT;
     init_keep(c);
+    c->fpu.ferr = false;
     return SOFT_NEXT;
 }
 
@@ -287,6 +293,7 @@ static int op_fnclex(struct soft_cpu *c, const struct insn *i)
     if (check_nm(c))
         return SOFT_FAULT;
     *fpu_fsw(c) &= 0x7f00;
+    c->fpu.ferr = false;
     return SOFT_NEXT;
 }
 
@@ -338,7 +345,7 @@ static int op_fwait(struct soft_cpu *c, const struct insn *i)
     (void)i;
     if ((c->s.cr0 & (CR0_MP | CR0_TS)) == (CR0_MP | CR0_TS))
         return soft_raise(c, VEC_NM);
-    return x87_pending(c) ? SOFT_FAULT : SOFT_NEXT;
+    return x87_pending(c);
 }
 
 /* ---- the environment (SDM 1 8.1.10, figures 8-9 to 8-12) ----------------------------------- */
@@ -523,6 +530,7 @@ static int op_fnsave(struct soft_cpu *c, const struct insn *i)
     if (r)
         return r;
     init_keep(c);
+    c->fpu.ferr = false;
     return SOFT_NEXT;
 }
 
