@@ -239,6 +239,14 @@ static int port_exit(struct soft_cpu *c, uint16_t port, unsigned size, bool writ
     return SOFT_EXIT;
 }
 
+/* The access is done: I/O breakpoints are traps behind it (SDM 3B 17.3.1.3). */
+static int port_done(struct soft_cpu *c, uint16_t port, unsigned size)
+{
+    if (unlikely(c->s.dr7 & 0xff))
+        soft_io_breakpoints(c, port, size);
+    return 0;
+}
+
 int soft_io_in(struct soft_cpu *c, uint16_t port, unsigned size, uint64_t *v)
 {
     const struct soft_io_entry *e = log_next(c, IO_PORT_IN, port, size);
@@ -246,10 +254,10 @@ int soft_io_in(struct soft_cpu *c, uint16_t port, unsigned size, uint64_t *v)
     *v = size_mask(size);
     if (e) {
         *v = e->data;
-        return 0;
+        return port_done(c, port, size);
     }
     if (counter_read(c, port, size, v) || !log_open(c, IO_PORT_IN, port, size))
-        return 0;
+        return port_done(c, port, size);
     return port_exit(c, port, size, false, false, 1);
 }
 
@@ -258,7 +266,7 @@ int soft_io_out(struct soft_cpu *c, uint16_t port, unsigned size, uint64_t v)
     v &= size_mask(size);
     if (log_next(c, IO_PORT_OUT, port, size) || doorbell_ring(c, true, port, size, v) ||
         !log_open(c, IO_PORT_OUT, port, size))
-        return 0;
+        return port_done(c, port, size);
     memcpy(c->run->io_data, &v, size);
     return port_exit(c, port, size, true, false, 1);
 }
@@ -272,12 +280,12 @@ int soft_io_ins(struct soft_cpu *c, uint16_t port, unsigned size, void *data, un
     if (e) {
         *got = MIN(e->count, max);
         memcpy(data, c->run->io_data, (size_t)*got * size);
-        return 0;
+        return port_done(c, port, size);
     }
     if (!log_open(c, IO_PORT_INS, port, size)) {
         *got = max;
         memset(data, 0xff, (size_t)max * size);
-        return 0;
+        return port_done(c, port, size);
     }
     c->io.e[c->io.made].count = max;
     return port_exit(c, port, size, false, true, max);
@@ -293,13 +301,12 @@ int soft_io_outs(struct soft_cpu *c, uint16_t port, unsigned size, const void *d
     *done = count;
     if (e) {
         *done = MIN(e->count, count);
-        return 0;
+        return port_done(c, port, size);
     }
     memcpy(&v, data, size);
-    if (count == 1 && doorbell_ring(c, true, port, size, v))
-        return 0;
-    if (!log_open(c, IO_PORT_OUTS, port, size))
-        return 0;
+    if ((count == 1 && doorbell_ring(c, true, port, size, v)) ||
+        !log_open(c, IO_PORT_OUTS, port, size))
+        return port_done(c, port, size);
     c->io.e[c->io.made].count = count;
     memcpy(c->run->io_data, data, (size_t)count * size);
     return port_exit(c, port, size, true, true, count);
