@@ -19,6 +19,7 @@ static const struct {
     {ZYDIS_MNEMONIC_RDRAND, "random"},
     {ZYDIS_MNEMONIC_RDSEED, "random"},
     {ZYDIS_MNEMONIC_XGETBV, "the host's XCR0 may have more bits; XINUSE depends on its history"},
+    {ZYDIS_MNEMONIC_INT1, "some hypervisors deliver it with RIP at the instruction, not behind it"},
     {ZYDIS_MNEMONIC_SGDT, "UMIP: the host's kernel emulates it"},
     {ZYDIS_MNEMONIC_SIDT, "UMIP: the host's kernel emulates it"},
     {ZYDIS_MNEMONIC_SLDT, "UMIP: the host's kernel emulates it"},

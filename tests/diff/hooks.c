@@ -171,6 +171,8 @@ static void hook_branch(struct hook *h)
             uint16_t sel = pick_code_selector(h->g->r);
 
             memcpy(p + h->d->op[0].size / 8 - 2, &sel, 2);
+            if (rnd_pct(h->g->r, 50))   /* AMD has no 64-bit offsets here */
+                memcpy(p + 4, &sel, 2);
         }
     }
 }
@@ -230,6 +232,8 @@ static void hook_selector(struct hook *h)
         p = mem_bytes(h, off + 2);
         if (p)
             memcpy(p + off, &sel, 2);
+        if (p && off == 8)      /* AMD has no 64-bit offsets here */
+            memcpy(p + 4, &sel, 2);
     }
 }
 

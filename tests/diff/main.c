@@ -18,14 +18,14 @@
 #include "base/util.h"
 
 #define MIN_RUNS 50
-#define MAX_REPORTS 20
+#define MAX_REPORTS 400
 
 static struct options {
     uint64_t cases, seed;
     const char *engine, *form;
-    unsigned modes, reports, single;
+    unsigned modes, reports, single, runs;
     bool list, quiet;
-} opt = {.cases = 200000, .engine = "interp", .modes = 7, .reports = MAX_REPORTS};
+} opt = {.cases = 200000, .engine = "interp", .modes = 7, .reports = 20, .runs = MIN_RUNS};
 
 static struct totals {
     uint64_t cases, insns, failed, hung, killed, unmade;
@@ -92,7 +92,7 @@ static unsigned next_form(struct rng *r)
     /* In turn, but forms that have run often enough wait for the others. */
     for (unsigned i = 0; i < norder; i++) {
         at = (at + 1) % norder;
-        if (form_get(order[at])->ran < MIN_RUNS)
+        if (form_get(order[at])->ran < opt.runs)
             return order[at];
     }
     return order[rnd_below(r, norder)];
@@ -145,6 +145,8 @@ static void report_failure(struct test_case *t)
     if (run_pair(t, &guest))
         return;
     n = case_ran(t, native_outcomes(), &retired);
+    while (n > 1 && t->code[t->off[n - 1]] == 0x90)     /* dropped */
+        n--;
     printf("case %" PRIu64 " differs (%s):\n", t->id, form_text(&form_get(t->form[n ? n - 1 : 0])->key).s);
     report_case(t, stdout);
     if (!compare(t, native_outcomes(), &guest, stdout))
@@ -217,7 +219,7 @@ static int run_batch(unsigned n)
 static bool all_ran(void)
 {
     for (unsigned i = 0; i < norder; i++)
-        if (form_get(order[i])->ran < MIN_RUNS)
+        if (form_get(order[i])->ran < opt.runs)
             return false;
     return true;
 }
@@ -238,13 +240,13 @@ static unsigned print_forms(void)
         const struct form *f = form_get(order[i]);
 
         never += !f->retired;
-        if (f->ran < MIN_RUNS) {
+        if (f->ran < opt.runs) {
             few++;
             printf("form ran %u times only: %s\n", f->ran, form_text(&f->key).s);
         }
     }
     printf("%u forms, %u excluded, %u always fault, %u ran fewer than %u times\n", forms_count(), excluded,
-           never, few, MIN_RUNS);
+           never, few, opt.runs);
     return few;
 }
 
@@ -265,8 +267,10 @@ static int usage(int status)
 {
     fprintf(status ? stderr : stdout,
             "usage: difftest [--cases N] [--seed N] [--form REGEX] [--mode 64|32|16]...\n"
-            "                [--engine NAME] [--reports N] [--single] [--list] [--quiet]\n"
+            "                [--engine NAME] [--reports N] [--runs N] [--single]\n"
+            "                [--list] [--quiet]\n"
             "Runs generated instruction sequences on the host CPU and in an engine.\n"
+            "  --runs N  each form runs at least so often (50)\n"
             "  --single  sequences of one instruction\n"
             "  --list    print the counts of each form: ran, retired, differed\n");
     return status;
@@ -295,7 +299,7 @@ static int parse(int argc, char **argv)
 {
     static const struct option options[] = {
         {"cases", 1, NULL, 'c'}, {"seed", 1, NULL, 's'}, {"form", 1, NULL, 'f'}, {"mode", 1, NULL, 'm'},
-        {"engine", 1, NULL, 'e'}, {"reports", 1, NULL, 'r'}, {"single", 0, NULL, '1'}, {"list", 0, NULL, 'l'},
+        {"engine", 1, NULL, 'e'}, {"reports", 1, NULL, 'r'}, {"runs", 1, NULL, 'n'}, {"single", 0, NULL, '1'}, {"list", 0, NULL, 'l'},
         {"quiet", 0, NULL, 'q'}, {"help", 0, NULL, 'h'}, {0},
     };
     bool first_mode = true;
@@ -309,6 +313,7 @@ static int parse(int argc, char **argv)
         case 'f': opt.form = optarg; break;
         case 'e': opt.engine = optarg; break;
         case 'r': opt.reports = (unsigned)strtoul(optarg, NULL, 0); break;
+        case 'n': opt.runs = (unsigned)strtoul(optarg, NULL, 0); break;
         case '1': opt.single = 1; break;
         case 'l': opt.list = true; break;
         case 'q': opt.quiet = true; break;
