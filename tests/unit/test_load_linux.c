@@ -157,7 +157,7 @@ static void test_bzimage_damaged(void **state)
     assert_int_equal(boot_try(f, image, sizeof(image), NULL, append), 0);
     put(image, 0x206, 0x203, 2);
     assert_int_equal(boot_try(f, image, sizeof(image), NULL, NULL), -ENOEXEC);
-    boot_fuzz(f, (make_bzimage(image), image), sizeof(image), 0x290, 3000);
+    boot_fuzz(f, (make_bzimage(image), image), sizeof(image), 0x290, 600);
 }
 
 static void test_not_a_kernel(void **state)
@@ -259,7 +259,7 @@ static void test_elf_damaged(void **state)
     e.pvh.entry = 0xb0000;
     assert_int_equal(boot_try(f, &e, sizeof(e), NULL, NULL), -ENOEXEC);
     make_elf(&e, true);
-    boot_fuzz(f, (const uint8_t *)&e, sizeof(e), offsetof(struct elf_file, code), 3000);
+    boot_fuzz(f, (const uint8_t *)&e, sizeof(e), offsetof(struct elf_file, code), 600);
 }
 
 int main(void)

@@ -203,10 +203,10 @@ static void test_damaged(void **state)
     k.mb.checksum -= 0x8000;
     assert_int_equal(boot_try(f, &k, sizeof(k), NULL, NULL), -ENOEXEC);
     make_kludge(&k);
-    boot_fuzz(f, (const uint8_t *)&k, sizeof(k), offsetof(struct kludge, code), 3000);
+    boot_fuzz(f, (const uint8_t *)&k, sizeof(k), offsetof(struct kludge, code), 600);
     make_elf32(&e, 0x100000);
     assert_int_equal(boot_try(f, &e, sizeof(e) - 1, NULL, NULL), -ENOEXEC);
-    boot_fuzz(f, (const uint8_t *)&e, sizeof(e), offsetof(struct elf32_file, code), 3000);
+    boot_fuzz(f, (const uint8_t *)&e, sizeof(e), offsetof(struct elf32_file, code), 600);
 }
 
 int main(void)
