@@ -189,6 +189,8 @@ static bool legal(const struct lower *l)
         return false;
     if (row->feature && !cpu_has(l->model, row->feature))
         return false;
+    if (l->z->meta.isa_ext == ZYDIS_ISA_EXT_KNC || l->z->meta.isa_ext == ZYDIS_ISA_EXT_KNCE)
+        return false;           /* VEX forms of POPCNT and the like: another CPU's */
     /* VEX and EVEX (SDM 2A 2.3.2). */
     if (l->z->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY && !(l->mode & MODE_PROT))
         return false;

@@ -259,11 +259,20 @@ static bool lower_crc32(struct lower *l)
     return true;
 }
 
+/* AMD: a 66 prefix makes near branches 16 bits wide in 64-bit mode too (APM 3
+ * 1.2.2), Intel ignores it; the decoder knows of it for rel32 alone. */
+static void branch_size(struct lower *l)
+{
+    if (l->model->amd && (l->mode & MODE_BITS) == 2 && (l->insn->flags & INSN_O16) && !l->z->raw.rex.W)
+        l->insn->osize = 2;
+}
+
 static bool lower_jcc(struct lower *l)
 {
     struct insn *i = l->insn;
     unsigned cc = l->z->opcode & 15;
 
+    branch_size(l);
     return set(l, i->osize == 8 ? fns_jcc64[cc] : fns_jcc[cc]);
 }
 
@@ -275,12 +284,14 @@ static bool lower_jump(struct lower *l)
 
     if (l->z->meta.branch_type == ZYDIS_BRANCH_TYPE_FAR)
         return soft_lower_far(l);
+    branch_size(l);
     if (is_imm(&l->op[0])) {
         if (i->osize == 8)
             return set(l, is_call ? op_call_rel64 : op_jmp_rel64);
         return set(l, is_call ? op_call_rel : op_jmp_rel);
     }
     i->osize = (uint8_t)size_of(&l->op[0]);
+    branch_size(l);
     return set(l, is_call ? op_call_ind : op_jmp_ind);
 }
 
@@ -288,13 +299,34 @@ static bool lower_ret(struct lower *l)
 {
     if (l->z->meta.branch_type == ZYDIS_BRANCH_TYPE_FAR)
         return soft_lower_far(l);
+    branch_size(l);
     return set(l, l->insn->osize == 8 ? op_ret64 : op_ret);
 }
 
 static bool lower_loop(struct lower *l)
 {
+    branch_size(l);
     l->insn->vreg = l->z->mnemonic == ZYDIS_MNEMONIC_LOOP ? 2 : l->z->mnemonic == ZYDIS_MNEMONIC_LOOPE;
     return set(l, op_loop);
+}
+
+static bool lower_jcxz(struct lower *l)
+{
+    branch_size(l);
+    return set(l, op_jcxz);
+}
+
+/* F3 90 with REX.B is no PAUSE but an exchange with R8 (SDM 2B XCHG). */
+static bool lower_pause(struct lower *l)
+{
+    struct insn *i = l->insn;
+
+    if (!l->z->raw.rex.B)
+        return set(l, op_nop);
+    i->reg = CPU_RAX * 8;
+    i->rm = CPU_R8 * 8;
+    i->osize = l->z->raw.rex.W ? 8 : i->flags & INSN_O16 ? 2 : 4;
+    return set(l, op_xchg_rr);
 }
 
 static bool lower_push(struct lower *l)
@@ -421,7 +453,7 @@ const struct insn_row soft_rows_int[] = {
     { M(MOVBE), .fn = op_movbe, .lower = lower_movbe, .feature = F_MOVBE },
     { M(BSWAP), .fn = op_bswap, .lower = lower_sized },
     { M(XLAT), .fn = op_xlat, .lower = lower_xlat },
-    PLAIN(NOP, op_nop), PLAIN(PAUSE, op_nop), PLAIN(ENDBR32, op_nop), PLAIN(ENDBR64, op_nop),
+    PLAIN(NOP, op_nop), { M(PAUSE), .lower = lower_pause }, PLAIN(ENDBR32, op_nop), PLAIN(ENDBR64, op_nop),
     { M(UD0), .fn = op_ud, .flags = ROW_END }, { M(UD1), .fn = op_ud, .flags = ROW_END },
     { M(UD2), .fn = op_ud, .flags = ROW_END },
 
@@ -461,8 +493,8 @@ const struct insn_row soft_rows_int[] = {
     JCC(JP), JCC(JNP), JCC(JL), JCC(JNL), JCC(JLE), JCC(JNLE),
     { M(JMP), .lower = lower_jump, .flags = ROW_END }, { M(CALL), .lower = lower_jump, .flags = ROW_END },
     { M(RET), .lower = lower_ret, .flags = ROW_END },
-    { M(JCXZ), .fn = op_jcxz, .flags = ROW_END }, { M(JECXZ), .fn = op_jcxz, .flags = ROW_END },
-    { M(JRCXZ), .fn = op_jcxz, .flags = ROW_END },
+    { M(JCXZ), .lower = lower_jcxz, .flags = ROW_END }, { M(JECXZ), .lower = lower_jcxz, .flags = ROW_END },
+    { M(JRCXZ), .lower = lower_jcxz, .flags = ROW_END },
     { M(LOOP), .lower = lower_loop, .flags = ROW_END }, { M(LOOPE), .lower = lower_loop, .flags = ROW_END },
     { M(LOOPNE), .lower = lower_loop, .flags = ROW_END },
     { M(PUSH), .lower = lower_push }, { M(POP), .lower = lower_pop },

@@ -378,17 +378,23 @@ int op_swapgs(struct soft_cpu *c, const struct insn *i)
     return SOFT_NEXT;
 }
 
+/* A 66 prefix changes nothing: 32 bits without REX.W. */
+static unsigned base_size(const struct insn *i)
+{
+    return i->osize == 8 ? 8 : 4;
+}
+
 static int read_base(struct soft_cpu *c, const struct insn *i, unsigned seg)
 {
     if (unlikely(!(c->s.cr4 & CR4_FSGSBASE)))
         return soft_ud(c);
-    gpr_set(c, i->rm, i->osize, c->s.seg[seg].base);
+    gpr_set(c, i->rm, base_size(i), c->s.seg[seg].base);
     return SOFT_NEXT;
 }
 
 static int write_base(struct soft_cpu *c, const struct insn *i, unsigned seg)
 {
-    uint64_t base = gpr_get(c, i->rm, i->osize);
+    uint64_t base = gpr_get(c, i->rm, base_size(i));
 
     if (unlikely(!(c->s.cr4 & CR4_FSGSBASE)))
         return soft_ud(c);

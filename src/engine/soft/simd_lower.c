@@ -225,9 +225,15 @@ static unsigned footprint(const struct form *f)
 
 /* EVEX instructions of the exception classes "NF" do not suppress the faults
  * of disabled elements (SDM 2A 2.8). */
-static bool suppresses(ZydisExceptionClass class)
+static bool suppresses(const struct lower *l)
 {
-    switch (class) {
+    switch (l->z->mnemonic) {   /* their masks count bytes or words, the operand has larger elements */
+    case ZYDIS_MNEMONIC_VDBPSADBW:
+    case ZYDIS_MNEMONIC_VGF2P8AFFINEQB:
+    case ZYDIS_MNEMONIC_VGF2P8AFFINEINVQB: return false;
+    default: break;
+    }
+    switch (l->z->meta.exception_class) {
     case ZYDIS_EXCEPTION_CLASS_E1NF:
     case ZYDIS_EXCEPTION_CLASS_E2NF:
     case ZYDIS_EXCEPTION_CLASS_E3NF:
@@ -262,7 +268,8 @@ static bool form_memory(struct form *f)
         op->align = (uint8_t)size;
         op->flags |= SO_ALIGN;
     } else if (f->l->z->encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY && size == 16 &&
-             !(f->class->flags & SC_NOALIGN)) {
+             !(f->class->flags & SC_NOALIGN) &&
+             !(f->l->model->amd && f->l->z->meta.isa_set == ZYDIS_ISA_SET_SHA)) {  /* Zen does not ask */
         op->align = 16;
     }
     op->elem = (uint8_t)(m->element_size / 8);
@@ -270,7 +277,7 @@ static bool form_memory(struct form *f)
         op->flags |= SO_VMASK;
     if (f->class->flags & SC_PACK)
         op->flags |= SO_PACK;
-    if (f->mask && suppresses(f->l->z->meta.exception_class))
+    if (f->mask && ((op->flags & SO_STORE) || suppresses(f->l)))
         op->flags |= SO_SUPPRESS;
     if ((f->class->flags & SC_SPREAD) || (f->evex && f->l->z->raw.evex.b))
         op->flags |= SO_SPREAD;

@@ -94,17 +94,15 @@ static int load_packed(struct soft_cpu *c, const struct insn *i, const struct si
     return r ? r : soft_read_bytes(c, la, bounce, len);
 }
 
-/* A broadcast reads its operand if any element of the result is enabled. */
-static int load_spread(struct soft_cpu *c, const struct insn *i, const struct simd_op *op, uint8_t *bounce)
+/* A broadcast reads those elements that go to an enabled one of the result. */
+static uint64_t spread_mask(struct soft_cpu *c, const struct insn *i, const struct simd_op *op)
 {
-    uint64_t la;
-    int r;
+    uint64_t mask = c->fpu.k[i->vreg >> 5] & low_bits(op->vl / op->elem), m = 0;
+    unsigned n = op->size / op->elem;
 
-    memset(bounce, 0, 64);
-    if (!(c->fpu.k[i->vreg >> 5] & low_bits(op->vl / op->elem)))
-        return 0;
-    r = insn_linear(c, i, op->size, false, &la);
-    return r ? r : soft_read_bytes(c, la, bounce, op->size);
+    for (; mask; mask >>= n)
+        m |= mask & low_bits(n);
+    return m;
 }
 
 int simd_load_masked(struct soft_cpu *c, const struct insn *i, const struct simd_op *op,
@@ -124,7 +122,7 @@ int simd_load_masked(struct soft_cpu *c, const struct insn *i, const struct simd
     if (op->flags & SO_PACK)
         return load_packed(c, i, op, bounce);
     if (op->flags & SO_SPREAD)
-        return load_spread(c, i, op, bounce);
+        return load_elements(c, i, op, spread_mask(c, i, op), bounce);
     return load_elements(c, i, op, simd_mask(c, i, op), bounce);
 }
 
@@ -286,6 +284,9 @@ static void vsib_progress(struct soft_cpu *c, const struct insn *i, uint64_t mas
     unsigned size = vsib_elem(i);
 
     if (i->imm & VSIB_EVEX) {
+        /* The rest of the mask register is cleared in the end (SDM 2C VGATHERDPS). */
+        if (mask)
+            mask |= c->fpu.k[i->vreg] & ~low_bits(vsib_count(i));
         c->fpu.k[i->vreg] = mask;
         return;
     }

@@ -29,6 +29,16 @@ static int op_stmxcsr(struct soft_cpu *c, const struct insn *i)
     return r ? r : SOFT_NEXT;
 }
 
+/* AMD's EMMS sets TOP to 0, as all MMX instructions do; Intel's is the
+ * exception among them (SDM 1 9.5.1).  Ask the host. */
+static bool emms_clears_top(void)
+{
+    uint16_t fsw;
+
+    __asm__("fninit; fincstp; emms; fnstsw %0; fninit" : "=m"(fsw));
+    return !(fsw >> FSW_TOP_SHIFT & 7);
+}
+
 static int op_emms(struct soft_cpu *c, const struct insn *i)
 {
     int r = simd_check(c, CHECK_MMX);
@@ -36,6 +46,8 @@ static int op_emms(struct soft_cpu *c, const struct insn *i)
     (void)i;
     if (r)
         return r;
+    if (emms_clears_top())
+        simd_enter_mmx(c);
     *fpu_ftw(c) = 0;
     return SOFT_NEXT;
 }
@@ -106,6 +118,13 @@ static int op_prefetch(struct soft_cpu *c, const struct insn *i)
 
 /* ---- SSE4A (APM 4 EXTRQ, INSERTQ) ------------------------------------------------ */
 
+/* The upper half of the result is undefined; CPUs clear it. */
+static void put_field(struct soft_cpu *c, unsigned reg, uint64_t v)
+{
+    memcpy(c->fpu.zmm[reg], &v, 8);
+    memset(c->fpu.zmm[reg] + 8, 0, 8);
+}
+
 static uint64_t field_mask(unsigned len)
 {
     len &= 63;
@@ -120,7 +139,7 @@ static int extrq(struct soft_cpu *c, unsigned reg, unsigned len, unsigned index)
         return SOFT_FAULT;
     memcpy(&v, c->fpu.zmm[reg], 8);
     v = v >> (index & 63) & field_mask(len);
-    memcpy(c->fpu.zmm[reg], &v, 8);
+    put_field(c, reg, v);
     return SOFT_NEXT;
 }
 
@@ -134,7 +153,7 @@ static int insertq(struct soft_cpu *c, unsigned reg, unsigned from, unsigned len
     memcpy(&field, c->fpu.zmm[from], 8);
     v &= ~(field_mask(len) << (index & 63));
     v |= (field & field_mask(len)) << (index & 63);
-    memcpy(c->fpu.zmm[reg], &v, 8);
+    put_field(c, reg, v);
     return SOFT_NEXT;
 }
 

@@ -578,9 +578,9 @@ static bool lower_memory(struct lower *l, unsigned opcode, unsigned reg)
     struct insn *i = l->insn;
 
     if (kind == X87_FUNC) {
-        i->osize = l->mode & MODE_BITS && !(i->flags & INSN_O16) ? 4 : 2;
-        if (!(l->mode & MODE_BITS) && (i->flags & INSN_O16))
-            i->osize = 4;
+        bool toggled = (i->flags & INSN_O16) && !l->z->raw.rex.W;
+
+        i->osize = !(l->mode & MODE_BITS) == toggled ? 4 : 2;
         i->fn = function_of(opcode, reg);
         return i->fn != NULL;
     }
