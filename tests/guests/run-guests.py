@@ -97,9 +97,10 @@ def run_guest(args, name, cpus, end, known):
         output = ''
         if os.path.exists(serial):
             output = pathlib.Path(serial).read_text(errors='replace')
-    if args.verbose or not output:
+    result = Result(name, output, status, end, known)
+    if args.verbose or not result.good:
         sys.stdout.write(output + noise.decode(errors='replace'))
-    return Result(name, output, status, end, known), output
+    return result
 
 
 def main():
@@ -133,7 +134,7 @@ def main():
         if args.name and not any(fnmatch.fnmatchcase(name, p)
                                  for p in args.name):
             continue
-        result, _ = run_guest(args, name, cpus, end, known)
+        result = run_guest(args, name, cpus, end, known)
         checks += len(result.ok)
         bad += not result.good
         print(f'{"pass" if result.good else "FAIL"} {name}: {result}')
