@@ -2,6 +2,7 @@
 /* Port and MMIO dispatch: splitting, widening, holes, changes of the map. */
 #include <errno.h>
 
+#include "bus/or_gate.h"
 #include "machine.h"
 
 struct probe {
@@ -134,6 +135,40 @@ static void test_map_changes_in_handler(void **state)
     machine_free(&m);
 }
 
+struct levels {
+    unsigned n;
+    bool last;
+};
+
+static void note_level(void *opaque, unsigned n, bool level)
+{
+    struct levels *l = opaque;
+
+    (void)n;
+    l->n++;
+    l->last = level;
+}
+
+/* Inputs that are driven again, as after a load, make no edge. */
+static void test_or_gate(void **state)
+{
+    struct levels l = { 0 };
+    struct or_gate g = { .out = { .set = note_level, .opaque = &l } };
+
+    (void)state;
+    or_gate_set(&g, 0, false);
+    assert_int_equal(l.n, 1); /* the first level is told */
+    or_gate_set(&g, 1, true);
+    assert_true(l.n == 2 && l.last);
+    or_gate_set(&g, 0, false);
+    or_gate_set(&g, 1, true);
+    or_gate_set(&g, 0, true);
+    or_gate_set(&g, 1, false);
+    assert_int_equal(l.n, 2);
+    or_gate_set(&g, 0, false);
+    assert_true(l.n == 3 && !l.last);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -141,6 +176,7 @@ int main(void)
         cmocka_unit_test(test_split_and_widen),
         cmocka_unit_test(test_holes),
         cmocka_unit_test(test_map_changes_in_handler),
+        cmocka_unit_test(test_or_gate),
     };
 
     return cmocka_run_group_tests_name("bus", tests, NULL, NULL);
