@@ -80,10 +80,11 @@ int vm_load(struct vm *vm, struct state_reader *r)
     }
     vm_clock_set(&vm->clock, s.clock_ns);
     loop_clock_changed(vm->loop);
-    rc = bus_load(vm->bus, r);
     for (unsigned i = 0; i < vm->config.cpus && rc == 0; i++)
         rc = load_vcpu(vm, r, i);
-    return rc;
+    /* After the vCPUs: devices drive lines and send messages, which must find
+     * the local APICs as they are and must not be lost. */
+    return rc == 0 ? bus_load(vm->bus, r) : rc;
 }
 
 /* The first page of a file. */
