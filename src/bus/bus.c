@@ -279,6 +279,20 @@ static void derive_all(struct bus *bus)
             d->cls->reset(d);
 }
 
+void bus_quiesce(struct bus *bus)
+{
+    for (struct device *d = bus->devices; d; d = d->next)
+        if (d->cls->quiesce)
+            d->cls->quiesce(d);
+}
+
+void bus_resume(struct bus *bus)
+{
+    for (struct device *d = bus->devices; d; d = d->next)
+        if (d->cls->resume)
+            d->cls->resume(d);
+}
+
 void bus_reset(struct bus *bus)
 {
     for (struct device *d = bus->devices; d; d = d->next)

@@ -65,6 +65,10 @@ struct dev_class {
     void (*reset)(struct device *dev);
     /* Before all devices are saved: bring fields up to date.  May be NULL. */
     void (*pre_save)(struct device *dev);
+    /* Threads of a device's own: finish what is under way and touch guest
+     * memory no more, until resume.  A device is created quiesced.  May be NULL. */
+    void (*quiesce)(struct device *dev);
+    void (*resume)(struct device *dev);
     void (*destroy)(struct device *dev);
     /* Lines for `info devices`; NULL: state_dump. */
     void (*info)(struct device *dev, FILE *f);
@@ -82,6 +86,13 @@ struct bus {
     /* INTR output of the PIC: ExtINT request to the bootstrap processor. */
     void (*extint)(void *opaque, bool level);
     void *extint_opaque;
+    /* Doorbells of the engine, as cpu/cpu.h says; any thread.  NULL: there are
+     * none, and each such write comes through the bus.  Set by the VM. */
+    int (*doorbell_add)(void *opaque, bool pio, uint64_t addr, unsigned size, bool match,
+                        uint64_t value, int fd);
+    int (*doorbell_del)(void *opaque, bool pio, uint64_t addr, unsigned size, bool match,
+                        uint64_t value);
+    void *doorbell_opaque;
     /* Requests of a device to the VM: reset, power off, exit status.  Called
      * with the lock held on a vCPU's or the loop's thread: note it, act later. */
     void (*request)(void *opaque, int what, int status);
@@ -112,7 +123,11 @@ void bus_mmio_write(struct bus *bus, uint64_t gpa, unsigned size, uint64_t value
 
 /* Put a created device on the bus's list (order of reset and save). */
 void bus_add_device(struct bus *bus, struct device *dev, const struct dev_class *cls);
+/* While vCPUs are out of the engine: devices' own threads stand as well. */
+void bus_quiesce(struct bus *bus);
+void bus_resume(struct bus *bus);
 /* Reset, save, load, list all devices in order.  Reset once after creation.
+ * The first three only while quiesced, as all devices are after creation.
  * After a failed load the machine is of no use but to be destroyed. */
 void bus_reset(struct bus *bus);
 void bus_save(struct bus *bus, struct state_writer *w);

@@ -96,13 +96,17 @@ static uint64_t wanted(const struct pci_device *dev, unsigned n)
     return command & PCI_COMMAND_MEMORY ? address & ~(uint64_t)BAR_MEM_FLAGS : 0;
 }
 
-static void unmap_bar(struct pci_bus *pci, struct pci_bar *bar)
+static void unmap_bar(struct pci_device *dev, unsigned n)
 {
+    struct pci_bar *bar = &dev->bar[n];
+
     if (bar->kind == PCI_BAR_IO)
-        bus_remove_io(pci->bus, (uint16_t)bar->mapped_at);
+        bus_remove_io(dev->bus->bus, (uint16_t)bar->mapped_at);
     else
-        bus_remove_mmio(pci->bus, bar->mapped_at);
+        bus_remove_mmio(dev->bus->bus, bar->mapped_at);
     bar->mapped_at = 0;
+    if (dev->bar_moved)
+        dev->bar_moved(dev, n);
 }
 
 static void map_bar(struct pci_device *dev, unsigned n, uint64_t address)
@@ -117,11 +121,14 @@ static void map_bar(struct pci_device *dev, unsigned n, uint64_t address)
         ret = bus_add_mmio(bus, address, bar->size, bar->ops, bar->opaque);
     /* On hardware both would answer.  Sizing with decoding left on gets
      * here too, so it is no more than worth a trace. */
-    if (ret)
+    if (ret) {
         log_guest(LOG_BUS, "pci %02x: BAR %u cannot be at 0x%llx", dev->devfn, n,
                   (unsigned long long)address);
-    else
-        bar->mapped_at = address;
+        return;
+    }
+    bar->mapped_at = address;
+    if (dev->bar_moved)
+        dev->bar_moved(dev, n);
 }
 
 /* Of all devices: what moves away may make room for what did not fit before. */
@@ -132,7 +139,7 @@ static void update_bars(struct pci_bus *pci)
 
         if (dev && dev->bar[i % PCI_BARS].mapped_at &&
             dev->bar[i % PCI_BARS].mapped_at != wanted(dev, i % PCI_BARS))
-            unmap_bar(pci, &dev->bar[i % PCI_BARS]);
+            unmap_bar(dev, i % PCI_BARS);
     }
     for (unsigned i = 0; i < ARRAY_SIZE(pci->devices) * PCI_BARS; i++) {
         struct pci_device *dev = pci->devices[i / PCI_BARS];

@@ -78,6 +78,8 @@ struct pci_device {
      * config up to date. */
     void (*written)(struct pci_device *dev, unsigned off, unsigned size);
     void (*before_read)(struct pci_device *dev, unsigned off, unsigned size);
+    /* bar[n].mapped_at has changed. */
+    void (*bar_moved)(struct pci_device *dev, unsigned n);
 };
 
 /* Fields of a member m of type struct pci_device in struct s. */
