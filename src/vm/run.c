@@ -20,16 +20,21 @@
 #include "vm/internal.h"
 #include "vm/signals.h"
 
+/* The clock, and the devices' own threads with it. */
 static void set_clock(struct vm *vm, bool running)
 {
     if (vm->clock.running == running)
         return;
-    if (running)
+    if (running) {
         vm_clock_start(&vm->clock);
-    else
+    } else {
+        bus_quiesce(vm->bus);
         vm_clock_stop(&vm->clock);
+    }
     vm->engine->clock_changed(vm->engine_vm);
     loop_clock_changed(vm->loop);
+    if (running)
+        bus_resume(vm->bus);
 }
 
 /* The next task, or false.  Without one, lets the vCPUs run if they may. */

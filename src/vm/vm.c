@@ -113,6 +113,22 @@ static void bus_extint(void *opaque, bool level)
     vm->engine->vcpu_extint(vm->vcpus[0].vcpu, level);
 }
 
+static int bus_doorbell_add(void *opaque, bool pio, uint64_t addr, unsigned size, bool match,
+                            uint64_t value, int fd)
+{
+    struct vm *vm = opaque;
+
+    return vm->engine->doorbell_add(vm->engine_vm, pio, addr, size, match, value, fd);
+}
+
+static int bus_doorbell_del(void *opaque, bool pio, uint64_t addr, unsigned size, bool match,
+                            uint64_t value)
+{
+    struct vm *vm = opaque;
+
+    return vm->engine->doorbell_del(vm->engine_vm, pio, addr, size, match, value);
+}
+
 static void bus_request_handler(void *opaque, int what, int status)
 {
     struct vm *vm = opaque;
@@ -164,6 +180,9 @@ static int make_bus(struct vm *vm, struct vm_error *error)
     vm->bus->msi = bus_msi;
     vm->bus->extint = bus_extint;
     vm->bus->request = bus_request_handler;
+    vm->bus->doorbell_add = bus_doorbell_add;
+    vm->bus->doorbell_del = bus_doorbell_del;
+    vm->bus->doorbell_opaque = vm;
     vm->bus->msi_opaque = vm->bus->extint_opaque = vm->bus->request_opaque = vm;
     return 0;
 }
