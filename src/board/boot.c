@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -52,6 +53,19 @@ fail:
     return rc;
 }
 
+static const uint8_t *map_file(int fd, uint64_t size)
+{
+    void *p = size ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
+
+    return p == MAP_FAILED ? NULL : p;
+}
+
+static void unmap_file(const uint8_t *p, uint64_t size)
+{
+    if (p)
+        munmap((void *)(uintptr_t)p, size);
+}
+
 /* pread of exactly size bytes; -EIO if the file is shorter by now. */
 static int read_exact(int fd, void *buf, uint64_t size)
 {
@@ -87,7 +101,21 @@ int boot_identify(const struct boot_image *image, char *err, size_t err_size)
     return -ENOEXEC;
 }
 
-/* Reads the kernel file into memory of our own; the caller frees *data. */
+/* Not malloc: memory of this size would stay with the process afterwards. */
+static uint8_t *alloc_file(size_t size)
+{
+    void *p = mmap(NULL, size + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    return p == MAP_FAILED ? NULL : p;
+}
+
+static void free_file(uint8_t *data, size_t size)
+{
+    if (data)
+        munmap(data, size + 1);
+}
+
+/* Reads the kernel file into memory of our own, for free_file. */
 static int read_kernel(const struct boot_source *s, uint8_t **data, size_t *size, char *err,
                        size_t err_size)
 {
@@ -100,14 +128,14 @@ static int read_kernel(const struct boot_source *s, uint8_t **data, size_t *size
         return -EFBIG;
     }
     *size = (size_t)st.st_size;
-    *data = rc == 0 ? malloc(*size + 1) : NULL;
+    *data = rc == 0 ? alloc_file(*size) : NULL;
     if (rc == 0 && !*data)
         rc = -ENOMEM;
     if (rc == 0)
         rc = read_exact(s->fd, *data, *size);
     if (rc < 0) {
         snprintf(err, err_size, "cannot read the kernel '%s': %s", s->path, strerror(-rc));
-        free(*data);
+        free_file(*data, *size);
         *data = NULL;
     }
     return rc;
@@ -123,11 +151,15 @@ static int identify_file(struct boot_source *s, char *err, size_t err_size)
     if (rc < 0)
         return rc;
     rc = boot_identify(&(struct boot_image){ data, size }, why, sizeof(why));
-    free(data);
+    if (rc == BOOT_BZIMAGE)
+        s->setup_size = MIN((data[0x1f1] ? data[0x1f1] + 1u : 5u) * 512u, size);
+    free_file(data, size);
     if (rc < 0) {
         snprintf(err, err_size, "cannot boot '%s': %s", s->path, why);
         return rc;
     }
+    s->size = size;
+    s->mapped = map_file(s->fd, size);
     s->kind = (enum boot_kind)rc;
     return 0;
 }
@@ -154,7 +186,10 @@ static int add_module(struct boot_source *s, const char *spec, size_t len, char 
     s->nmodules++;
     m->fd = open_file(m->path, s->kind == BOOT_MULTIBOOT ? "module" : "initrd", &m->size, err,
                       err_size);
-    return m->fd < 0 ? m->fd : 0;
+    if (m->fd < 0)
+        return m->fd;
+    m->mapped = map_file(m->fd, m->size);
+    return 0;
 }
 
 /* Linux takes one file, whose name may hold any character. */
@@ -179,7 +214,6 @@ int boot_open(struct boot_source **out, const char *kernel, const char *initrd,
               const char *append, char *err, size_t err_size)
 {
     struct boot_source *s = calloc(1, sizeof(*s));
-    uint64_t size;
     int rc = -ENOMEM;
 
     if (!s || !(s->path = strdup(kernel)) || !(s->cmdline = strdup(append ? append : ""))) {
@@ -192,7 +226,7 @@ int boot_open(struct boot_source **out, const char *kernel, const char *initrd,
         rc = -E2BIG;
         goto fail;
     }
-    rc = s->fd = open_file(kernel, "kernel", &size, err, err_size);
+    rc = s->fd = open_file(kernel, "kernel", &s->size, err, err_size);
     if (rc >= 0)
         rc = identify_file(s, err, err_size);
     if (rc >= 0 && initrd)
@@ -213,11 +247,13 @@ void boot_close(struct boot_source *s)
     for (unsigned i = 0; i < s->nmodules; i++) {
         if (s->modules[i].fd >= 0)
             close(s->modules[i].fd);
+        unmap_file(s->modules[i].mapped, s->modules[i].size);
         free(s->modules[i].path);
         free(s->modules[i].cmdline);
     }
     if (s->fd > 0)
         close(s->fd);
+    unmap_file(s->mapped, s->size);
     free(s->path);
     free(s->cmdline);
     free(s);
@@ -263,6 +299,6 @@ int boot_load(const struct boot_source *source, struct mem *mem, const struct ra
         rc = loaders[source->kind](&c, bsp);
     if (rc < 0)
         snprintf(err, err_size, "cannot boot '%s': %s", source->path, why);
-    free(data);
+    free_file(data, size);
     return rc;
 }

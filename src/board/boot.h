@@ -22,9 +22,13 @@
 
 enum boot_kind { BOOT_BZIMAGE, BOOT_ELF64, BOOT_PVH, BOOT_MULTIBOOT };
 
+/* mapped: the file as it is on the host, for fw_cfg alone, which only copies
+ * it to the guest; NULL if it is empty.  (Should someone cut the file off
+ * meanwhile, the process dies of SIGBUS.) */
 struct boot_module {
     int fd;
     uint64_t size;
+    const uint8_t *mapped;
     char *path;
     char *cmdline;      /* Multiboot: path and arguments */
 };
@@ -33,6 +37,9 @@ struct boot_source {
     int fd;
     char *path;
     enum boot_kind kind;
+    uint64_t size;
+    uint64_t setup_size;    /* bzImage: the real-mode part; else 0 */
+    const uint8_t *mapped;
     char *cmdline;      /* never NULL */
     struct boot_module modules[BOOT_MAX_MODULES];   /* Linux: at most one */
     unsigned nmodules;

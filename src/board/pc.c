@@ -13,6 +13,7 @@
 #include "base/util.h"
 #include "board/acpi.h"
 #include "board/entry.h"
+#include "board/mptable.h"
 #include "bus/or_gate.h"
 #include "dev/acpi_pm.h"
 #include "dev/fw_cfg.h"
@@ -76,6 +77,32 @@ static int add_serial(struct pc *pc, unsigned i)
     return ns16550_create(pc->bus, &config, &uart);
 }
 
+/* One item of bytes and one of their number. */
+static int add_sized(struct fw_cfg *fw, uint16_t size_key, uint16_t data_key, const void *data,
+                     uint64_t size)
+{
+    int rc = size > UINT32_MAX ? -EFBIG : fw_cfg_add_int(fw, size_key, size, 4);
+
+    return rc == 0 && data ? fw_cfg_add_bytes(fw, data_key, data, (uint32_t)size) : rc;
+}
+
+static int add_boot_items(struct fw_cfg *fw, const struct boot_source *boot)
+{
+    const uint64_t setup = boot->setup_size;
+    int rc = add_sized(fw, FW_CFG_CMDLINE_SIZE, FW_CFG_CMDLINE_DATA, boot->cmdline,
+                       strlen(boot->cmdline) + 1);
+
+    if (rc == 0 && boot->mapped && setup)
+        rc = add_sized(fw, FW_CFG_SETUP_SIZE, FW_CFG_SETUP_DATA, boot->mapped, setup);
+    if (rc == 0 && boot->mapped)
+        rc = add_sized(fw, FW_CFG_KERNEL_SIZE, FW_CFG_KERNEL_DATA, boot->mapped + setup,
+                       boot->size - setup);
+    if (rc == 0 && boot->nmodules)
+        rc = add_sized(fw, FW_CFG_INITRD_SIZE, FW_CFG_INITRD_DATA, boot->modules[0].mapped,
+                       boot->modules[0].size);
+    return rc;
+}
+
 /* What small systems and firmware ask for; the rest of QEMU's items comes
  * with firmware boot. */
 static int add_fw_cfg(struct pc *pc)
@@ -91,16 +118,7 @@ static int add_fw_cfg(struct pc *pc)
     if (rc == 0)
         rc = fw_cfg_add_file(fw, "etc/e820", c->map->entries,
                              (uint32_t)(c->map->n * sizeof(c->map->entries[0])));
-    if (rc == 0 && c->boot) {
-        uint32_t len = (uint32_t)strlen(c->boot->cmdline) + 1;
-
-        rc = fw_cfg_add_int(fw, FW_CFG_CMDLINE_SIZE, len, 4);
-        if (rc == 0)
-            rc = fw_cfg_add_bytes(fw, FW_CFG_CMDLINE_DATA, c->boot->cmdline, len);
-        if (rc == 0 && c->boot->nmodules)
-            rc = fw_cfg_add_int(fw, FW_CFG_INITRD_SIZE, c->boot->modules[0].size, 4);
-    }
-    return rc;
+    return rc == 0 && c->boot ? add_boot_items(fw, c->boot) : rc;
 }
 
 /* PIRQ n of the PCI bus: through the ISA bridge's router to the 8259 pair,
@@ -227,17 +245,21 @@ static int write_bios_data(struct pc *pc)
 
 static int write_tables(struct pc *pc, uint64_t *rsdp)
 {
+    const struct mptable_config mp = { .ncpus = pc->config.ncpus, .ioapic_id = IOAPIC_ID,
+                                       .ioapic_gpa = IOAPIC_GPA, .sci = SCI_IRQ };
     struct acpi_config config = {
         .ncpus = pc->config.ncpus, .ioapic_id = IOAPIC_ID, .ioapic_gpa = IOAPIC_GPA,
         .ioapic_pins = IOAPIC_PINS, .sci = SCI_IRQ, .pci_mmio_start = RAM_BELOW_4G_MAX,
         .pci_mmio_end = PCI_MMIO_END,
     };
+    int rc;
 
     for (unsigned i = 0; i < PC_SERIAL_PORTS; i++) {
         config.com[i].port = pc->config.serial[i] ? pc_com[i].port : 0;
         config.com[i].irq = pc_com[i].irq;
     }
-    return acpi_write_tables(pc->bus->mem, RAM_ACPI, MiB, &config, rsdp);
+    rc = acpi_write_tables(pc->bus->mem, RAM_ACPI, RAM_MPTABLE, &config, rsdp);
+    return rc == 0 ? mptable_write(pc->bus->mem, RAM_MPTABLE, MiB, &mp) : rc;
 }
 
 int pc_boot(struct pc *pc, struct vcpu_state *states, char *err, size_t err_size)

@@ -17,6 +17,7 @@
 #define RAM_BIOS_START   0xc0000ULL
 #define RAM_EBDA         0x9fc00ULL    /* extended BIOS data area: reserved */
 #define RAM_ACPI         0xe0000ULL    /* our tables, up to 1 MiB: reserved */
+#define RAM_MPTABLE      0xf0000ULL    /* the last of them */
 
 enum { E820_RAM = 1, E820_RESERVED = 2 };
 

@@ -11,6 +11,7 @@
 #include "base/util.h"
 #include "board/acpi.h"
 #include "board/aml.h"
+#include "board/mptable.h"
 #include "board/ram_map.h"
 
 static void test_map_small(void **state)
@@ -159,6 +160,38 @@ static void test_acpi(void **state)
     mem_destroy(mem);
 }
 
+static void test_mptable(void **state)
+{
+    const struct mptable_config config = { .ncpus = 3, .ioapic_gpa = 0xfec00000, .sci = 9 };
+    static const uint8_t sizes[] = { 20, 8, 8, 8, 8 };
+    unsigned counts[5] = { 0 }, entries = 0, at = 44;
+    struct ram_map map;
+    struct mem *mem;
+    const uint8_t *p, *t;
+    char err[128];
+
+    (void)state;
+    ram_map_init(&map, MiB);
+    assert_int_equal(mem_create(&mem, MiB, err, sizeof(err)), 0);
+    assert_int_equal(ram_map_add_slots(&map, mem), 0);
+    assert_int_equal(mptable_write(mem, RAM_MPTABLE, MiB, &config), 0);
+    p = mem_get(mem, RAM_MPTABLE, 16, false);
+    assert_memory_equal(p, "_MP_", 4);
+    assert_int_equal(sum(p, 16), 0);
+    t = mem_get(mem, get(p + 4, 4), 44, false);
+    assert_memory_equal(t, "PCMP", 4);
+    assert_int_equal(sum(t, get(t + 4, 2)), 0);
+    for (; at < get(t + 4, 2); at += sizes[t[at]], entries++) {
+        assert_true(t[at] < ARRAY_SIZE(sizes));
+        counts[t[at]]++;
+    }
+    assert_int_equal(at, get(t + 4, 2));
+    assert_int_equal(entries, get(t + 34, 2));
+    assert_int_equal(counts[0], 3);
+    assert_int_equal(counts[3], 15);
+    mem_destroy(mem);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -166,6 +199,7 @@ int main(void)
         cmocka_unit_test(test_map_large),
         cmocka_unit_test(test_aml),
         cmocka_unit_test(test_acpi),
+        cmocka_unit_test(test_mptable),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
