@@ -325,7 +325,7 @@ static unsigned distance(const char *a, const char *b)
 
     for (unsigned j = 0; j <= n; j++)
         row[j] = j;
-    for (unsigned i = 0; a[i] && i < 31; i++) {
+    for (unsigned i = 0; i < 31 && a[i]; i++) {
         unsigned diagonal = row[0];
 
         row[0] = i + 1;
