@@ -201,6 +201,19 @@ static int make_cs16(void)
     return syscall(SYS_modify_ldt, 1, &d, sizeof(d)) ? -errno : 0;
 }
 
+/* fork() copies no page tables of shared mappings; a fault on a page that is
+ * there but not mapped yet would look like one on a missing page. */
+static void touch_pages(void)
+{
+    static const struct { uintptr_t at; size_t size; } ranges[] = {
+        {CODE_BASE, CODE_SIZE}, {DATA_BASE, DATA_SIZE}, {LOW_BASE, DATA_SIZE},
+    };
+
+    for (unsigned i = 0; i < ARRAY_SIZE(ranges); i++)
+        for (size_t n = 0; n < ranges[i].size; n += 4096)
+            (void)*(volatile uint8_t *)(ranges[i].at + n);
+}
+
 static void child_main(void)
 {
     static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGTRAP, SIGFPE, SIGALRM};
@@ -208,6 +221,7 @@ static void child_main(void)
     stack_t ss = {.ss_sp = alt_stack, .ss_size = STACK_SIZE};
     struct itimerval tv = {{0, HUNG_US}, {0, HUNG_US}};
 
+    touch_pages();
     sigfillset(&sa.sa_mask);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (sigaltstack(&ss, NULL) || make_cs16())

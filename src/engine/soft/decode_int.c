@@ -263,8 +263,11 @@ static bool lower_crc32(struct lower *l)
  * 1.2.2), Intel ignores it; the decoder knows of it for rel32 alone. */
 static void branch_size(struct lower *l)
 {
-    if (l->model->amd && (l->mode & MODE_BITS) == 2 && (l->insn->flags & INSN_O16) && !l->z->raw.rex.W)
-        l->insn->osize = 2;
+    if (!l->model->amd || (l->mode & MODE_BITS) != 2 || l->z->raw.rex.W)
+        return;
+    for (unsigned n = 0; n < l->z->raw.prefix_count; n++)
+        if (l->z->raw.prefixes[n].value == 0x66)
+            l->insn->osize = 2;
 }
 
 static bool lower_jcc(struct lower *l)

@@ -652,11 +652,24 @@ static unsigned piece(uint64_t la, unsigned left)
     return n;
 }
 
+/* Vectors of any length to their length, an 80-bit number to 8, other things to
+ * what their parts have in common. */
+int soft_align_slow(struct soft_cpu *c, uint64_t la, unsigned len)
+{
+    unsigned align = len == 10 ? 8 : len & -len;
+
+    if (len > 64 || c->cpl != 3 || !(c->s.cr0 & CR0_AM) || !(la & (align - 1)))
+        return 0;
+    return soft_raise_err(c, VEC_AC, 0);
+}
+
 int soft_read_bytes(struct soft_cpu *c, uint64_t la, void *buf, unsigned len)
 {
     uint8_t *out = buf;
-    int r = soft_probe(c, la, len, ACCESS_READ);
+    int r = soft_align(c, la, len);
 
+    if (!r)
+        r = soft_probe(c, la, len, ACCESS_READ);
     if (!r && c->tlb == c->tlbs[VIEW_SLOW] && (c->s.dr7 & 0xff))
         soft_data_breakpoints(c, la, len, false);
     for (unsigned done = 0; !r && done < len;) {
@@ -679,8 +692,10 @@ int soft_read_bytes(struct soft_cpu *c, uint64_t la, void *buf, unsigned len)
 int soft_write_bytes(struct soft_cpu *c, uint64_t la, const void *buf, unsigned len)
 {
     const uint8_t *in = buf;
-    int r = soft_probe(c, la, len, ACCESS_WRITE);
+    int r = soft_align(c, la, len);
 
+    if (!r)
+        r = soft_probe(c, la, len, ACCESS_WRITE);
     for (unsigned done = 0; !r && done < len;) {
         uint64_t at = wrap(c, la + done), v = 0;
         unsigned part = first_part(at, len - done);

@@ -279,6 +279,8 @@ static bool form_memory(struct form *f)
         op->flags |= SO_PACK;
     if (f->mask && ((op->flags & SO_STORE) || suppresses(f->l)))
         op->flags |= SO_SUPPRESS;
+    if (f->mask && (op->flags & SO_STORE) && !suppresses(f->l))
+        op->flags |= SO_WHOLE;
     if ((f->class->flags & SC_SPREAD) || (f->evex && f->l->z->raw.evex.b))
         op->flags |= SO_SPREAD;
     if ((op->flags & (SO_SUPPRESS | SO_VMASK | SO_PACK)) &&
@@ -467,6 +469,8 @@ static bool form_build(struct form *f)
         return false;
     if (f->class->flags & SC_FP)
         op->flags |= SO_FP;
+    if (f->evex && !f->mem && z->raw.evex.b)
+        op->flags |= SO_SAE;
     if (op->flags & SO_ECX)
         op->flags |= SO_STRING;
     if (op->check == CHECK_EVEX && !simd_host_avx512())

@@ -48,16 +48,21 @@ static bool flat_linear(struct soft_cpu *c, const struct insn *i, const struct s
     return (i->flags & INSN_FLAT) && !insn_linear(c, i, op->size, false, la);
 }
 
-/* Alignment counts whatever the mask is (SDM 2A table 2-45, class E1). */
-static int check_align(struct soft_cpu *c, const struct insn *i, const struct simd_op *op)
+/* Alignment counts whatever the mask is (SDM 2A table 2-45, class E1), but AMD's
+ * CPUs access nothing if it is empty. */
+static int check_align(struct soft_cpu *c, const struct insn *i, const struct simd_op *op, uint64_t mask)
 {
     uint64_t la;
 
-    if (!op->align)
+    if (!mask && c->vm->model->amd)
+        return 0;
+    if (!op->align && !(c->rflags & X86_AC))
         return 0;
     if (insn_linear(c, i, op->size, op->flags & SO_STORE, &la))
         return SOFT_FAULT;
-    return la & (op->align - 1u) ? soft_gp0(c) : 0;
+    if (op->align && (la & (op->align - 1u)))
+        return soft_gp0(c);
+    return soft_align(c, la, op->size);
 }
 
 static int load_elements(struct soft_cpu *c, const struct insn *i, const struct simd_op *op,
@@ -108,8 +113,8 @@ static uint64_t spread_mask(struct soft_cpu *c, const struct insn *i, const stru
 int simd_load_masked(struct soft_cpu *c, const struct insn *i, const struct simd_op *op,
                      uint8_t *bounce, void **mem)
 {
-    uint64_t la;
-    int r = check_align(c, i, op);
+    uint64_t la, mask = op->flags & SO_SPREAD ? spread_mask(c, i, op) : simd_mask(c, i, op);
+    int r = check_align(c, i, op, mask);
 
     if (r)
         return r;
@@ -121,17 +126,20 @@ int simd_load_masked(struct soft_cpu *c, const struct insn *i, const struct simd
     *mem = bounce;
     if (op->flags & SO_PACK)
         return load_packed(c, i, op, bounce);
-    if (op->flags & SO_SPREAD)
-        return load_elements(c, i, op, spread_mask(c, i, op), bounce);
-    return load_elements(c, i, op, simd_mask(c, i, op), bounce);
+    return load_elements(c, i, op, mask, bounce);
 }
 
 int simd_store_masked(struct soft_cpu *c, const struct insn *i, const struct simd_op *op,
                       const uint8_t *bounce)
 {
     uint64_t mask = simd_mask(c, i, op), off = insn_offset(c, i), la, v;
-    int r = check_align(c, i, op);
+    int r = check_align(c, i, op, mask);
 
+    if (!r && (op->flags & SO_WHOLE)) {
+        r = insn_linear(c, i, op->size, true, &la);
+        if (!r)
+            r = soft_probe(c, la, op->size, ACCESS_WRITE);
+    }
     if (r)
         return r;
     if (op->flags & SO_PACK) {
@@ -169,8 +177,13 @@ static int maskmov(struct soft_cpu *c, const struct insn *i, const uint8_t *src,
                    unsigned len)
 {
     uint64_t off = insn_offset(c, i), la;
-    int r;
+    int r = 0;
 
+    /* AMD's CPUs fault whatever the mask is; the manuals leave it open. */
+    if (c->vm->model->amd && !(r = element_linear(c, i, off, len, true, &la)))
+        r = soft_probe(c, la, len, ACCESS_WRITE);
+    if (r)
+        return r;
     for (unsigned pass = 0; pass < 2; pass++) {
         for (unsigned n = 0; n < len; n++) {
             if (!(mask[n] & 0x80))
@@ -278,34 +291,27 @@ static uint64_t vsib_mask(struct soft_cpu *c, const struct insn *i)
     return mask;
 }
 
-/* Elements not in mask are done: clear their mask; all done: clear all of it. */
-static void vsib_progress(struct soft_cpu *c, const struct insn *i, uint64_t mask)
+/* Elements below done are done: clear their mask; all done: clear all of it. */
+static void vsib_progress(struct soft_cpu *c, const struct insn *i, unsigned done)
 {
     unsigned size = vsib_elem(i);
+    bool all = done == vsib_count(i);
 
-    if (i->imm & VSIB_EVEX) {
-        /* The rest of the mask register is cleared in the end (SDM 2C VGATHERDPS). */
-        if (mask)
-            mask |= c->fpu.k[i->vreg] & ~low_bits(vsib_count(i));
-        c->fpu.k[i->vreg] = mask;
-        return;
-    }
-    if (!mask)
-        memset(c->fpu.zmm[i->vreg], 0, 64);
-    for (unsigned n = 0; n < vsib_count(i); n++)
-        if (!(mask >> n & 1))
-            memset(c->fpu.zmm[i->vreg] + n * size, 0, size);
+    if (i->imm & VSIB_EVEX)
+        c->fpu.k[i->vreg] &= all ? 0 : ~low_bits(done);
+    else
+        memset(c->fpu.zmm[i->vreg], 0, all ? 64 : done * size);
 }
 
 static int gather(struct soft_cpu *c, const struct insn *i)
 {
-    unsigned size = vsib_elem(i), count = vsib_count(i), done;
-    uint64_t mask = vsib_mask(c, i), left = mask, la, v;
+    unsigned size = vsib_elem(i), count = vsib_count(i), n;
+    uint64_t mask = vsib_mask(c, i), la, v;
     uint8_t result[64];
     int r = 0;
 
     memcpy(result, c->fpu.zmm[i->reg], 64);
-    for (unsigned n = 0; n < count && !r; n++) {
+    for (n = 0; n < count; n++) {
         if (!(mask >> n & 1))
             continue;
         r = element_linear(c, i, vsib_offset(c, i, n), size, false, &la);
@@ -314,16 +320,14 @@ static int gather(struct soft_cpu *c, const struct insn *i)
         if (r)
             break;
         memcpy(result + n * size, &v, size);
-        left &= ~(1ULL << n);
     }
     if (r == SOFT_EXIT)
         return r;               /* executed again from its start */
     /* A fault leaves what is to its right done (SDM 2C VGATHERDPS). */
-    done = count * size;
-    memcpy(c->fpu.zmm[i->reg], result, done);
-    if (!r)
-        memset(c->fpu.zmm[i->reg] + done, 0, 64 - done);
-    vsib_progress(c, i, left);
+    if (!r || (mask & low_bits(n)))
+        memset(result + count * size, 0, 64 - count * size);
+    memcpy(c->fpu.zmm[i->reg], result, 64);
+    vsib_progress(c, i, n);
     return r ? r : SOFT_NEXT;
 }
 
@@ -339,14 +343,14 @@ static int op_gather_evex(struct soft_cpu *c, const struct insn *i)
 
 static int op_scatter(struct soft_cpu *c, const struct insn *i)
 {
-    unsigned size = vsib_elem(i), count = vsib_count(i);
-    uint64_t mask, left, la, v = 0;
+    unsigned size = vsib_elem(i), count = vsib_count(i), n;
+    uint64_t mask, la, v = 0;
     int r = simd_check(c, CHECK_EVEX);
 
     if (r)
         return r;
-    left = mask = vsib_mask(c, i);
-    for (unsigned n = 0; n < count; n++) {
+    mask = vsib_mask(c, i);
+    for (n = 0; n < count; n++) {
         if (!(mask >> n & 1))
             continue;
         memcpy(&v, c->fpu.zmm[i->reg] + n * size, size);
@@ -355,11 +359,10 @@ static int op_scatter(struct soft_cpu *c, const struct insn *i)
             r = soft_write(c, la, size, v);
         if (r)
             break;
-        left &= ~(1ULL << n);
     }
     if (r == SOFT_EXIT)
         return r;
-    vsib_progress(c, i, left);
+    vsib_progress(c, i, n);
     return r ? r : SOFT_NEXT;
 }
 

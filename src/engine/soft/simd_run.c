@@ -155,12 +155,13 @@ static int execute_fp(struct soft_cpu *c, const struct insn *i, const struct sim
     uint32_t mxcsr = *fpu_mxcsr(c);
 
     f->host_mxcsr = MXCSR_DEFAULT;
-    if (unlikely((mxcsr & MX_MASKS) != MX_MASKS))
+    if (unlikely((mxcsr & MX_MASKS) != MX_MASKS && !(op->flags & SO_SAE)))
         return execute_unmasked(c, i, op, mem, slot, f);
-    f->mxcsr = mxcsr;
+    f->mxcsr = mxcsr | (op->flags & SO_SAE ? MX_MASKS : 0);
     if (!execute(i, op, mem, slot, f))
         return soft_ud(c);
-    *fpu_mxcsr(c) = f->mxcsr;
+    if (!(op->flags & SO_SAE))
+        *fpu_mxcsr(c) = f->mxcsr;
     return 0;
 }
 
@@ -218,6 +219,8 @@ static int enter_mmx(struct soft_cpu *c, const struct insn *i, const struct simd
 
     if (op->flags & SO_STORE) {
         r = insn_linear(c, i, op->size, true, &la);
+        if (!r)
+            r = soft_align(c, la, op->size);
         if (!r)
             r = soft_probe(c, la, op->size, ACCESS_WRITE);
         if (r)

@@ -347,6 +347,12 @@ int soft_read_bytes(struct soft_cpu *c, uint64_t la, void *buf, unsigned len);
 int soft_write_bytes(struct soft_cpu *c, uint64_t la, const void *buf, unsigned len);
 /* Check only: would len bytes fault?  (Commit rule for multi-part writes.) */
 int soft_probe(struct soft_cpu *c, uint64_t la, unsigned len, enum access access);
+/* #AC if alignment checks are on and la is not aligned to its size (1 to 64). */
+int soft_align_slow(struct soft_cpu *c, uint64_t la, unsigned len);
+static inline int soft_align(struct soft_cpu *c, uint64_t la, unsigned len)
+{
+    return unlikely(c->rflags & X86_AC) ? soft_align_slow(c, la, len) : 0;
+}
 /*
  * Host pointer to len bytes inside one page of RAM, with all rights checked
  * and A/D bits set; NULL with *r = SOFT_FAULT, or NULL with *r = 0 if it is

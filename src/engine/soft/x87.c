@@ -242,7 +242,7 @@ static int op_x87_store(struct soft_cpu *c, const struct insn *i)
         return soft_ud(c);
     if (likely(!(*fpu_fsw(c) & FSW_ES)) || stored(c, i, &before, bounce, size))
         r = write_result(c, i, la, bounce, size);
-    else
+    else if (!(r = soft_align(c, la, size)))
         r = soft_probe(c, la, size, ACCESS_WRITE);
     if (r) {
         memcpy(c->fpu.fx, before.fx, sizeof(before.fx));
