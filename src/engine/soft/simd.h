@@ -39,6 +39,8 @@ enum simd_rule {
 #define SC_SPREAD 0x10u     /* broadcast of a memory operand: any enabled element reads all of it */
 #define SC_PACK 0x20u       /* compress, expand: enabled elements are contiguous */
 #define SC_VMASK 0x40u      /* VMASKMOV: sign bits of vvvv are the mask */
+#define SC_WHOLE 0x80u      /* masked, but reads its whole operand: each element of the result
+                             * depends on several of memory */
 
 struct simd_class {
     uint8_t rule;           /* enum simd_rule */
@@ -70,6 +72,7 @@ enum simd_extra { EXTRA_NONE, EXTRA_MASK, EXTRA_IS4, EXTRA_XMM0 };
 #define SO_WHOLE 0x2000u    /* masked store, but all of it must be writable (class E6NF) */
 #define SO_SAE 0x4000u      /* exceptions suppressed, as if masked */
 #define SO_ALIGN 0x1000u    /* aligned whatever MXCSR.MM says */
+#define SO_SHA 0x2000u      /* AMD's CPUs take a misaligned operand */
 
 /* The frame a stub gets in r8. */
 struct simd_frame {

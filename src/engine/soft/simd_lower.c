@@ -271,6 +271,8 @@ static bool form_memory(struct form *f)
              !(f->class->flags & SC_NOALIGN) &&
              !(f->l->model->amd && f->l->z->meta.isa_set == ZYDIS_ISA_SET_SHA)) {  /* Zen does not ask */
         op->align = 16;
+        if (f->l->z->meta.isa_set == ZYDIS_ISA_SET_SHA)
+            op->flags |= SO_SHA;
     }
     op->elem = (uint8_t)(m->element_size / 8);
     if (f->class->flags & SC_VMASK)
@@ -508,7 +510,7 @@ bool simd_lower(struct lower *l)
         return false;
     i->aux = op;
     i->vreg = (uint8_t)(i->vreg | f.mask << 5);
-    special = op->flags & ~(SO_LOAD | SO_SPREAD | SO_ALIGN | SO_IMM);
+    special = op->flags & ~(SO_LOAD | SO_SPREAD | SO_ALIGN | SO_IMM | SO_SHA);
     if (simd_move_lower(l, op))
         return true;
     if (special || op->extra == EXTRA_IS4 || op->extra == EXTRA_XMM0 ||

@@ -48,6 +48,7 @@ static int op_emms(struct soft_cpu *c, const struct insn *i)
         return r;
     if (emms_clears_top())
         simd_enter_mmx(c);
+    simd_enter_mmx(c);          /* TOP 0 (SDM 3A table 13-1) */
     *fpu_ftw(c) = 0;
     return SOFT_NEXT;
 }

@@ -15,6 +15,7 @@ static const struct simd_class full = { MEM_FULL, 0 };
 static const struct simd_class full_a = { MEM_FULL, SC_ALIGN };
 static const struct simd_class full_fp = { MEM_FULL, SC_FP };
 static const struct simd_class full_pack = { MEM_FULL, SC_PACK };
+static const struct simd_class full_whole = { MEM_FULL, SC_WHOLE };
 static const struct simd_class full_st = { MEM_FULL, SC_STORE };
 static const struct simd_class full_st_a = { MEM_FULL, SC_STORE | SC_ALIGN };
 static const struct simd_class full_st_pack = { MEM_FULL, SC_STORE | SC_PACK };
@@ -93,8 +94,8 @@ const struct insn_row soft_rows_simd[] = {
     ROW(VALIGND, full), ROW(VALIGNQ, full), ROW(VANDNPD, full), ROW(VANDNPS, full),
     ROW(VANDPD, full), ROW(VANDPS, full), ROW(VBLENDMPD, full), ROW(VBLENDMPS, full),
     ROW(VBLENDPD, full), ROW(VBLENDPS, full), ROW(VBLENDVPD, full), ROW(VBLENDVPS, full),
-    ROW(VCVTNE2PS2BF16, full), ROW(VCVTNEPS2BF16, full), ROW(VDBPSADBW, full), ROW(VDPBF16PS, full),
-    ROW(VGF2P8AFFINEINVQB, full), ROW(VGF2P8AFFINEQB, full), ROW(VGF2P8MULB, full),
+    ROW(VCVTNE2PS2BF16, full), ROW(VCVTNEPS2BF16, full), ROW(VDBPSADBW, full_whole), ROW(VDPBF16PS, full),
+    ROW(VGF2P8AFFINEINVQB, full_whole), ROW(VGF2P8AFFINEQB, full_whole), ROW(VGF2P8MULB, full),
     ROW(VMOVSHDUP, full), ROW(VMOVSLDUP, full), ROW(VMPSADBW, full), ROW(VORPD, full),
     ROW(VORPS, full), ROW(VPABSB, full), ROW(VPABSD, full), ROW(VPABSQ, full), ROW(VPABSW, full),
     ROW(VPACKSSDW, full), ROW(VPACKSSWB, full), ROW(VPACKUSDW, full), ROW(VPACKUSWB, full),

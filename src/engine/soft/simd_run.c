@@ -167,6 +167,15 @@ static int execute_fp(struct soft_cpu *c, const struct insn *i, const struct sim
 
 /* ---- any form ---------------------------------------------------------------------- */
 
+/* Legacy SSE wants its 16-byte operands aligned, but for AMD's misaligned mode
+ * (APM 2 3.1.8) and, on AMD, SHA. */
+static bool misaligned_allowed(struct soft_cpu *c, const struct simd_op *op)
+{
+    if (op->flags & SO_ALIGN)
+        return false;
+    return (*fpu_mxcsr(c) & MXCSR_MM) || ((op->flags & SO_SHA) && c->vm->model->amd);
+}
+
 /* Memory operand of a load: *mem for the stub.  0 or a soft_result. */
 static int fetch(struct soft_cpu *c, const struct insn *i, const struct simd_op *op,
                  uint8_t *bounce, void **mem)
@@ -180,9 +189,9 @@ static int fetch(struct soft_cpu *c, const struct insn *i, const struct simd_op 
     if (r)
         return r;
     if (op->align && (la & (op->align - 1u))) {
-        if ((op->flags & SO_ALIGN) || !(*fpu_mxcsr(c) & MXCSR_MM))
+        if (!misaligned_allowed(c, op))
             return soft_gp0(c);
-        *mem = bounce;          /* the host's MM is clear */
+        *mem = bounce;          /* whatever the host allows */
         return soft_read_bytes(c, la, bounce, op->size);
     }
     *mem = tlb_read_ptr(c, la, op->size);
