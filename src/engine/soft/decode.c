@@ -113,6 +113,12 @@ static void fill_memory(struct lower *l, const ZydisDecodedOperand *op)
     i->scale = op->mem.scale ? (uint8_t)__builtin_ctz(op->mem.scale) : 0;
     i->seg = soft_segment_number(op->mem.segment);
     i->disp = (int32_t)op->mem.disp.value + (rip ? i->len : 0);
+    /* Zydis 4.0 takes this for a base of R13D in VEX and EVEX code with a 67
+     * prefix (SDM 2A table 2-3: no base, a displacement). */
+    if ((l->z->attributes & ZYDIS_ATTRIB_HAS_SIB) && l->z->raw.modrm.mod == 0 && l->z->raw.sib.base == 5) {
+        i->base = GPR_ZERO;
+        i->disp = (int32_t)l->z->raw.disp.value;
+    }
     if ((l->mode & MODE_BITS) == 2 && i->asize == 8 && i->seg != SEG_FS && i->seg != SEG_GS)
         i->flags |= INSN_FLAT;
 }

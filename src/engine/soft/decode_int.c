@@ -319,6 +319,15 @@ static bool lower_jcxz(struct lower *l)
     return set(l, op_jcxz);
 }
 
+/* The register forms of AMD's prefetches do not exist; Intel has NOPs there. */
+static bool lower_nop(struct lower *l)
+{
+    if (l->model->amd && l->z->opcode_map == ZYDIS_OPCODE_MAP_0F && l->z->opcode == 0x0d &&
+        l->z->raw.modrm.mod == 3)
+        return false;
+    return set(l, op_nop);
+}
+
 /* F3 90 with REX.B is no PAUSE but an exchange with R8 (SDM 2B XCHG). */
 static bool lower_pause(struct lower *l)
 {
@@ -456,7 +465,7 @@ const struct insn_row soft_rows_int[] = {
     { M(MOVBE), .fn = op_movbe, .lower = lower_movbe, .feature = F_MOVBE },
     { M(BSWAP), .fn = op_bswap, .lower = lower_sized },
     { M(XLAT), .fn = op_xlat, .lower = lower_xlat },
-    PLAIN(NOP, op_nop), { M(PAUSE), .lower = lower_pause }, PLAIN(ENDBR32, op_nop), PLAIN(ENDBR64, op_nop),
+    { M(NOP), .lower = lower_nop }, { M(PAUSE), .lower = lower_pause }, PLAIN(ENDBR32, op_nop), PLAIN(ENDBR64, op_nop),
     { M(UD0), .fn = op_ud, .flags = ROW_END }, { M(UD1), .fn = op_ud, .flags = ROW_END },
     { M(UD2), .fn = op_ud, .flags = ROW_END },
 

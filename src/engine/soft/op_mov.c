@@ -170,10 +170,15 @@ int op_cmpxchg(struct soft_cpu *c, const struct insn *i)
     } else {
         old = gpr_get(c, i->rm, size);
         wide_cmp[SIZE_INDEX(size)](c, acc, old);
-        if (acc == old)
+        if (acc == old) {
             gpr_set(c, i->rm, size, b);
-        else if (size == 4)
-            gpr_set(c, i->rm, size, old);   /* a 32-bit destination is written either way */
+        } else if (size == 4) {
+            /* Is a 32-bit destination written either way?  Intel: yes, AMD: no. */
+            uint64_t dst = *gpr64(c, i->rm), eax = acc;
+
+            __asm__("cmpxchgl %k2, %k0" : "+r"(dst), "+a"(eax) : "r"(b) : "cc");
+            *gpr64(c, i->rm) = dst;
+        }
     }
     if (!r && acc != old)
         gpr_set(c, 0, size, old);

@@ -93,6 +93,7 @@ struct simd_op {
     uint8_t align;          /* #GP(0) unless aligned; 0: none */
     uint8_t elem;           /* masked memory: bytes of an element */
     uint8_t vl;             /* vector length in bytes */
+    uint8_t lanes;          /* broadcast: elements of the result */
     uint8_t extra;          /* enum simd_extra */
     uint8_t dst;            /* SLOT_* written, SLOT_COUNT: none (memory or flags only) */
     uint8_t regs[SLOT_COUNT];   /* enum simd_reg */

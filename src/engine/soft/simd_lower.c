@@ -247,6 +247,18 @@ static bool suppresses(const struct lower *l)
     }
 }
 
+/* Elements of the result that a broadcast feeds: a conversion's are wider. */
+static uint8_t lanes(const struct form *f)
+{
+    switch (f->l->z->avx.broadcast.mode) {
+    case ZYDIS_BROADCAST_MODE_1_TO_2: return 2;
+    case ZYDIS_BROADCAST_MODE_1_TO_4: return 4;
+    case ZYDIS_BROADCAST_MODE_1_TO_8: return 8;
+    case ZYDIS_BROADCAST_MODE_1_TO_16: return 16;
+    default: return (uint8_t)(f->op.vl / f->op.elem);
+    }
+}
+
 static bool form_memory(struct form *f)
 {
     const ZydisDecodedOperand *m = f->mem;
@@ -285,6 +297,8 @@ static bool form_memory(struct form *f)
         op->flags |= SO_WHOLE;
     if ((f->class->flags & SC_SPREAD) || (f->evex && f->l->z->raw.evex.b))
         op->flags |= SO_SPREAD;
+    if ((op->flags & SO_SPREAD) && op->elem)
+        op->lanes = lanes(f);
     if ((op->flags & (SO_SUPPRESS | SO_VMASK | SO_PACK)) &&
         (!op->elem || op->elem > 8 || size % op->elem))
         return false;

@@ -56,13 +56,13 @@ static int check_align(struct soft_cpu *c, const struct insn *i, const struct si
 
     if (!mask && c->vm->model->amd)
         return 0;
-    if (!op->align && !(c->rflags & X86_AC))
+    if (!op->align)
         return 0;
     if (insn_linear(c, i, op->size, op->flags & SO_STORE, &la))
         return SOFT_FAULT;
     if (op->align && (la & (op->align - 1u)))
         return soft_gp0(c);
-    return soft_align(c, la, op->size);
+    return 0;
 }
 
 static int load_elements(struct soft_cpu *c, const struct insn *i, const struct simd_op *op,
@@ -84,25 +84,10 @@ static int load_elements(struct soft_cpu *c, const struct insn *i, const struct 
     return 0;
 }
 
-/* Expand: as many elements as the mask has bits, next to each other.  The mask
- * counts the elements of the register. */
-static int load_packed(struct soft_cpu *c, const struct insn *i, const struct simd_op *op, uint8_t *bounce)
-{
-    unsigned len = (unsigned)__builtin_popcountll(simd_mask(c, i, op)) * op->elem;
-    uint64_t la;
-    int r;
-
-    memset(bounce, 0, 64);
-    if (!len)
-        return 0;
-    r = insn_linear(c, i, len, false, &la);
-    return r ? r : soft_read_bytes(c, la, bounce, len);
-}
-
 /* A broadcast reads those elements that go to an enabled one of the result. */
 static uint64_t spread_mask(struct soft_cpu *c, const struct insn *i, const struct simd_op *op)
 {
-    uint64_t mask = c->fpu.k[i->vreg >> 5] & low_bits(op->vl / op->elem), m = 0;
+    uint64_t mask = c->fpu.k[i->vreg >> 5] & low_bits(op->lanes), m = 0;
     unsigned n = op->size / op->elem;
 
     for (; mask; mask >>= n)
@@ -110,10 +95,19 @@ static uint64_t spread_mask(struct soft_cpu *c, const struct insn *i, const stru
     return m;
 }
 
+/* One bit for each element of memory that is accessed.  Compress and expand:
+ * as many as the mask has bits, next to each other. */
+static uint64_t access_mask(struct soft_cpu *c, const struct insn *i, const struct simd_op *op)
+{
+    uint64_t mask = op->flags & SO_SPREAD ? spread_mask(c, i, op) : simd_mask(c, i, op);
+
+    return op->flags & SO_PACK ? low_bits((unsigned)__builtin_popcountll(mask)) : mask;
+}
+
 int simd_load_masked(struct soft_cpu *c, const struct insn *i, const struct simd_op *op,
                      uint8_t *bounce, void **mem)
 {
-    uint64_t la, mask = op->flags & SO_SPREAD ? spread_mask(c, i, op) : simd_mask(c, i, op);
+    uint64_t la, mask = access_mask(c, i, op);
     int r = check_align(c, i, op, mask);
 
     if (r)
@@ -124,15 +118,13 @@ int simd_load_masked(struct soft_cpu *c, const struct insn *i, const struct simd
             return 0;
     }
     *mem = bounce;
-    if (op->flags & SO_PACK)
-        return load_packed(c, i, op, bounce);
     return load_elements(c, i, op, mask, bounce);
 }
 
 int simd_store_masked(struct soft_cpu *c, const struct insn *i, const struct simd_op *op,
                       const uint8_t *bounce)
 {
-    uint64_t mask = simd_mask(c, i, op), off = insn_offset(c, i), la, v;
+    uint64_t mask = access_mask(c, i, op), off = insn_offset(c, i), la, v;
     int r = check_align(c, i, op, mask);
 
     if (!r && (op->flags & SO_WHOLE)) {
@@ -142,13 +134,6 @@ int simd_store_masked(struct soft_cpu *c, const struct insn *i, const struct sim
     }
     if (r)
         return r;
-    if (op->flags & SO_PACK) {
-        unsigned len = (unsigned)__builtin_popcountll(mask) * op->elem;
-        if (!len)
-            return 0;
-        r = insn_linear(c, i, len, true, &la);
-        return r ? r : soft_write_bytes(c, la, bounce, len);
-    }
     for (uint64_t m = mask; m; m &= m - 1) {
         unsigned e = (unsigned)__builtin_ctzll(m) * op->elem;
         r = element_linear(c, i, off + e, op->elem, true, &la);
@@ -331,25 +316,35 @@ static int gather(struct soft_cpu *c, const struct insn *i)
     return r ? r : SOFT_NEXT;
 }
 
+/* Alignment is not checked, whatever EFLAGS.AC says. */
+static int vsib_run(struct soft_cpu *c, const struct insn *i, int (*fn)(struct soft_cpu *, const struct insn *))
+{
+    uint32_t ac = c->rflags & X86_AC;
+    int r;
+
+    c->rflags &= ~(uint32_t)X86_AC;
+    r = fn(c, i);
+    c->rflags |= ac;
+    return r;
+}
+
 static int op_gather_vex(struct soft_cpu *c, const struct insn *i)
 {
-    return simd_check(c, CHECK_VEX) ? SOFT_FAULT : gather(c, i);
+    return simd_check(c, CHECK_VEX) ? SOFT_FAULT : vsib_run(c, i, gather);
 }
 
 static int op_gather_evex(struct soft_cpu *c, const struct insn *i)
 {
-    return simd_check(c, CHECK_EVEX) ? SOFT_FAULT : gather(c, i);
+    return simd_check(c, CHECK_EVEX) ? SOFT_FAULT : vsib_run(c, i, gather);
 }
 
-static int op_scatter(struct soft_cpu *c, const struct insn *i)
+static int scatter(struct soft_cpu *c, const struct insn *i)
 {
     unsigned size = vsib_elem(i), count = vsib_count(i), n;
-    uint64_t mask, la, v = 0;
-    int r = simd_check(c, CHECK_EVEX);
+    uint64_t mask = vsib_mask(c, i), la, v = 0;
+    int r = 0;
 
-    if (r)
-        return r;
-    mask = vsib_mask(c, i);
+
     for (n = 0; n < count; n++) {
         if (!(mask >> n & 1))
             continue;
@@ -364,6 +359,11 @@ static int op_scatter(struct soft_cpu *c, const struct insn *i)
         return r;
     vsib_progress(c, i, n);
     return r ? r : SOFT_NEXT;
+}
+
+static int op_scatter(struct soft_cpu *c, const struct insn *i)
+{
+    return simd_check(c, CHECK_EVEX) ? SOFT_FAULT : vsib_run(c, i, scatter);
 }
 
 /* Sizes from the mnemonic: the letter before the type is the index's. */

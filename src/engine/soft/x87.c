@@ -596,13 +596,22 @@ static bool lower_memory(struct lower *l, unsigned opcode, unsigned reg)
     return true;
 }
 
+/* FNENI, FNDISI, FNSETPM: do nothing, and do not wait for it. */
+static int op_x87_nop(struct soft_cpu *c, const struct insn *i)
+{
+    (void)i;
+    return check_nm(c) ? SOFT_FAULT : SOFT_NEXT;
+}
+
 static bool lower_register(struct lower *l, unsigned opcode, unsigned modrm)
 {
     struct insn *i = l->insn;
     bool flags = (opcode == 2 && modrm < 0xe0) || (opcode == 3 && modrm < 0xe0) ||
                  (opcode == 3 && modrm >= 0xe8) || (opcode == 7 && modrm >= 0xe8);
 
-    if (opcode == 3 && modrm == 0xe2) {
+    if (opcode == 3 && (modrm == 0xe0 || modrm == 0xe1 || modrm == 0xe4)) {
+        i->fn = op_x87_nop;
+    } else if (opcode == 3 && modrm == 0xe2) {
         i->fn = op_fnclex;
     } else if (opcode == 3 && modrm == 0xe3) {
         i->fn = op_fninit;
