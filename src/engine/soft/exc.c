@@ -172,7 +172,9 @@ static void enter_handler(struct soft_cpu *c, const struct gate *g)
 static int deliver_gate64(struct soft_cpu *c, const struct event *e, const struct gate *g)
 {
     unsigned ist = (unsigned)(g->raw >> 32) & 7;
-    struct stack st = { .sp = c->gpr[CPU_RSP], .mask = ~0ULL };
+    /* Compatibility mode has a 32-bit stack pointer. */
+    uint64_t sp = c->code64 ? c->gpr[CPU_RSP] : (uint32_t)c->gpr[CPU_RSP];
+    struct stack st = { .sp = sp, .mask = ~0ULL };
     uint16_t ss = c->s.seg[SEG_SS].selector;
     int r = 0;
 
@@ -184,7 +186,7 @@ static int deliver_gate64(struct soft_cpu *c, const struct event *e, const struc
         return soft_gp0(c);
     st.sys = g->inner;
     st.sp &= ~15ULL;
-    if ((r = stack_push(c, &st, 8, ss)) || (r = stack_push(c, &st, 8, c->gpr[CPU_RSP])) ||
+    if ((r = stack_push(c, &st, 8, ss)) || (r = stack_push(c, &st, 8, sp)) ||
         (r = stack_push(c, &st, 8, e->flags)) ||
         (r = stack_push(c, &st, 8, c->s.seg[SEG_CS].selector)) ||
         (r = stack_push(c, &st, 8, e->rip)) ||

@@ -11,6 +11,7 @@ struct transfer {
     uint64_t offset;
     unsigned size; /* of a push: 2, 4, 8 */
     bool call;
+    bool gate;     /* through a call gate */
     uint64_t next; /* where a call returns to */
 };
 
@@ -27,14 +28,12 @@ static int transfer_real(struct soft_cpu *c, const struct transfer *t)
     struct stack st = stack_present(c);
     int r;
 
+    if (t->call && (r = push_return(c, &st, t->size, t->next)))
+        return r;
     if (t->offset > c->s.seg[SEG_CS].limit)
         return soft_gp0(c);
-    if (t->call) {
-        r = push_return(c, &st, t->size, t->next);
-        if (r)
-            return r;
+    if (t->call)
         stack_commit(c, &st);
-    }
     if (soft_v86(c))
         seg_load_v86(c, SEG_CS, t->selector);
     else
@@ -45,17 +44,33 @@ static int transfer_real(struct soft_cpu *c, const struct transfer *t)
     return SOFT_JUMP;
 }
 
+/* The present stack as the code segment of descriptor raw sees it: through a
+ * call gate, and on AMD always, CS is loaded before the pushes (APM 3 CALL). */
+static struct stack stack_after(struct soft_cpu *c, uint64_t raw)
+{
+    const struct seg_state *ss = &c->s.seg[SEG_SS];
+    struct stack st = stack_present(c);
+
+    if (soft_lma(c) && desc_long(raw) == !c->code64) {
+        st.ss = c->code64 ? ss : NULL;
+        st.mask = c->code64 ? stack_mask(ss) : ~0ULL;
+        st.sp = c->gpr[CPU_RSP] & st.mask;
+    }
+    return st;
+}
+
 /* To a code segment of the same privilege, named directly or by a gate. */
 static int transfer_same(struct soft_cpu *c, const struct transfer *t, struct desc *d,
                          uint64_t offset)
 {
-    struct stack st = stack_present(c);
-    int r = code_check_target(c, d->raw, offset);
+    struct stack st = t->gate || c->vm->model->amd ? stack_after(c, d->raw) : stack_present(c);
+    int r = desc_set_accessed(c, d);
 
-    if (!r)
-        r = desc_set_accessed(c, d);
+    /* #SS and #PF of the pushes come before #GP of the target (SDM 2A CALL). */
     if (!r && t->call)
         r = push_return(c, &st, t->size, t->next);
+    if (!r)
+        r = code_check_target(c, d->raw, offset);
     if (r)
         return r;
     if (t->call)
@@ -155,6 +170,7 @@ static int transfer_gate(struct soft_cpu *c, struct transfer *t, const struct de
         return soft_raise_err(c, VEC_GP, error);
     if (!desc_present(d.raw))
         return soft_raise_err(c, VEC_NP, error);
+    t->gate = true;
     t->size = soft_lma(c) ? 8 : desc_type(gate->raw) == DESC_CALL32 ? 4 : 2;
     offset = t->size == 2 ? offset & 0xffff : offset | (uint64_t)high << 32;
     inner = t->call && !desc_conforming(d.raw) && desc_dpl(d.raw) < c->cpl;
@@ -212,11 +228,11 @@ static int transfer_imm(struct soft_cpu *c, const struct insn *i, bool call)
     return transfer(c, &t);
 }
 
-/* m16:16, m16:32, m16:64; AMD has no m16:64 (APM 3 CALL far). */
+/* m16:16, m16:32, m16:64; AMD has no m16:64, but pushes by operand size. */
 static int transfer_mem(struct soft_cpu *c, const struct insn *i, bool call)
 {
     unsigned size = i->osize == 8 && c->vm->model->amd ? 4 : i->osize;
-    struct transfer t = { .size = size,
+    struct transfer t = { .size = i->osize,
                           .call = call,
                           .next = (soft_rip(c) + i->len) & c->rip_mask };
     uint64_t la, sel;
@@ -270,56 +286,85 @@ static int ret_real(struct soft_cpu *c, struct stack *st, uint64_t rip, uint16_t
     return SOFT_JUMP;
 }
 
-/* RETURN-TO-OUTER-PRIVILEGE-LEVEL: st stands above CS. */
-static int ret_outer(struct soft_cpu *c, struct stack *st, unsigned size, uint64_t rip,
-                     struct desc *d, uint64_t imm)
+struct far_ret {
+    uint64_t rip, cs, sp, ss;
+    struct stack st; /* above what was popped */
+    unsigned size;
+    uint64_t imm;
+};
+
+static int pop_outer_stack(struct soft_cpu *c, struct far_ret *t)
 {
-    unsigned cpl = d->selector & 3;
-    uint64_t sp, sel;
-    struct seg_state ss;
-    bool to64 = soft_lma(c) && desc_long(d->raw);
     int r;
 
-    st->sp = (st->sp + imm) & st->mask;
-    if ((r = stack_pop(c, st, size, &sp)) || (r = stack_pop(c, st, size, &sel)))
+    t->st.sp = (t->st.sp + t->imm) & t->st.mask;
+    if (c->vm->model->amd && (r = stack_peek(c, &t->st, t->size, t->size, &t->ss)))
         return r;
-    if (selector_null((uint16_t)sel) && to64 && cpl != 3 && (sel & 3) == cpl)
-        seg_set_null(&ss, (uint16_t)sel, cpl);
-    else if ((r = seg_check_stack(c, (uint16_t)sel, cpl, VEC_GP, &ss)))
+    r = stack_pop(c, &t->st, t->size, &t->sp);
+    return r ? r : stack_pop(c, &t->st, t->size, &t->ss);
+}
+
+/* RETURN-TO-OUTER-PRIVILEGE-LEVEL */
+static int ret_outer(struct soft_cpu *c, struct far_ret *t, struct desc *d)
+{
+    unsigned cpl = t->cs & 3;
+    uint16_t sel = (uint16_t)t->ss;
+    struct seg_state ss;
+    int r;
+
+    if (selector_null(sel) && soft_lma(c) && desc_long(d->raw) && cpl != 3 && (sel & 3) == cpl)
+        seg_set_null(&ss, sel, cpl);
+    else if ((r = seg_check_stack(c, sel, cpl, VEC_GP, &ss)))
         return r;
-    if ((r = code_check_target(c, d->raw, rip)) || (r = desc_set_accessed(c, d)))
+    if ((r = code_check_target(c, d->raw, t->rip)) || (r = desc_set_accessed(c, d)))
         return r;
     code_set(c, d->raw, d->selector, cpl);
     c->s.seg[SEG_SS] = ss;
-    soft_rip(c) = rip;
+    soft_rip(c) = t->rip;
     soft_mode_changed(c);
-    soft_set_sp(c, sp + imm);
+    soft_set_sp(c, t->sp + t->imm);
     seg_drop_privileged(c);
+    return SOFT_JUMP;
+}
+
+/* AMD reads CS first, and the outer stack before it looks at CS (APM 3 RETF);
+ * Intel checks CS first (SDM 2B RET). */
+static int ret_protected(struct soft_cpu *c, struct far_ret *t)
+{
+    bool amd = c->vm->model->amd;
+    unsigned rpl = t->cs & 3;
+    struct desc d;
+    int r;
+
+    if (amd && rpl != c->cpl && (r = pop_outer_stack(c, t)))
+        return r;
+    r = seg_check_return(c, (uint16_t)t->cs, &d);
+    if (!r && !amd && rpl != c->cpl)
+        r = pop_outer_stack(c, t);
+    if (r)
+        return r;
+    if (rpl != c->cpl)
+        return ret_outer(c, t, &d);
+    if ((r = code_check_target(c, d.raw, t->rip)) || (r = desc_set_accessed(c, &d)))
+        return r;
+    t->st.sp += t->imm;
+    stack_commit(c, &t->st);
+    code_set(c, d.raw, d.selector, c->cpl);
+    soft_rip(c) = t->rip;
+    soft_mode_changed(c);
     return SOFT_JUMP;
 }
 
 int op_ret_far(struct soft_cpu *c, const struct insn *i)
 {
-    struct stack st = stack_present(c);
-    uint64_t rip, sel, imm = i->imm & 0xffff;
-    struct desc d;
+    struct far_ret t = { .st = stack_present(c), .size = i->osize, .imm = i->imm & 0xffff };
     int r;
 
-    if ((r = stack_pop(c, &st, i->osize, &rip)) || (r = stack_pop(c, &st, i->osize, &sel)))
+    if (c->vm->model->amd && (r = stack_peek(c, &t.st, t.size, t.size, &t.cs)))
+        return r;
+    if ((r = stack_pop(c, &t.st, t.size, &t.rip)) || (r = stack_pop(c, &t.st, t.size, &t.cs)))
         return r;
     if (!soft_prot(c))
-        return ret_real(c, &st, rip, (uint16_t)sel, imm);
-    r = seg_check_return(c, (uint16_t)sel, &d);
-    if (r)
-        return r;
-    if ((sel & 3) > c->cpl)
-        return ret_outer(c, &st, i->osize, rip, &d, imm);
-    if ((r = code_check_target(c, d.raw, rip)) || (r = desc_set_accessed(c, &d)))
-        return r;
-    st.sp += imm;
-    stack_commit(c, &st);
-    code_set(c, d.raw, d.selector, c->cpl);
-    soft_rip(c) = rip;
-    soft_mode_changed(c);
-    return SOFT_JUMP;
+        return ret_real(c, &t.st, t.rip, (uint16_t)t.cs, t.imm);
+    return ret_protected(c, &t);
 }

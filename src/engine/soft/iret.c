@@ -158,6 +158,16 @@ static int iret_task(struct soft_cpu *c, uint64_t next)
     return r ? r : SOFT_JUMP;
 }
 
+/* AMD reads SS before SP, and the flags before all: it shows in CR2. */
+static int pop_stack(struct soft_cpu *c, struct iret *t)
+{
+    int r = c->vm->model->amd ? stack_peek(c, &t->st, t->size, t->size, &t->ss) : 0;
+
+    if (r || (r = stack_pop(c, &t->st, t->size, &t->sp)))
+        return r;
+    return stack_pop(c, &t->st, t->size, &t->ss);
+}
+
 static int check_ss(struct soft_cpu *c, const struct iret *t, unsigned cpl, struct seg_state *ss)
 {
     bool to64 = soft_lma(c) && desc_long(t->code.raw);
@@ -174,21 +184,21 @@ static int check_ss(struct soft_cpu *c, const struct iret *t, unsigned cpl, stru
 static int iret_protected(struct soft_cpu *c, struct iret *t)
 {
     uint64_t mask = flags_mask(c, t->size);
-    bool outer, with_stack;
+    unsigned cpl = t->cs & 3;
+    bool outer = cpl > c->cpl, with_stack = outer || c->code64;
     struct seg_state ss;
-    unsigned cpl;
-    int r = seg_check_return(c, (uint16_t)t->cs, &t->code);
+    /* AMD reads the outer stack before it looks at CS, as in 64-bit mode. */
+    bool early = c->code64 || (c->vm->model->amd && cpl != c->cpl);
+    int r;
 
+    if (early && (r = pop_stack(c, t)))
+        return r;
+    r = seg_check_return(c, (uint16_t)t->cs, &t->code);
     if (unlikely(r))
         return r;
-    cpl = t->cs & 3;
-    outer = cpl > c->cpl;
-    with_stack = outer || c->code64;
-    if (with_stack) {
-        if ((r = stack_pop(c, &t->st, t->size, &t->sp)) ||
-            (r = stack_pop(c, &t->st, t->size, &t->ss)) || (r = check_ss(c, t, cpl, &ss)))
-            return r;
-    }
+    if ((outer && !early && (r = pop_stack(c, t))) ||
+        (with_stack && (r = check_ss(c, t, cpl, &ss))))
+        return r;
     if ((r = code_check_target(c, t->code.raw, t->rip)) || (r = desc_set_accessed(c, &t->code)))
         return r;
     soft_rip(c) = t->rip;
@@ -216,6 +226,8 @@ int op_iret(struct soft_cpu *c, const struct insn *i)
         return soft_lma(c) ? soft_gp0(c) : iret_task(c, next_rip(c, i));
     if (unlikely(soft_v86(c)) && soft_iopl(c) < 3 && (!(c->s.cr4 & CR4_VME) || t.size != 2))
         return soft_gp0(c);
+    if (c->vm->model->amd && (r = stack_peek(c, &t.st, 2 * t.size, t.size, &t.flags)))
+        return r;
     if ((r = stack_pop(c, &t.st, t.size, &t.rip)) || (r = stack_pop(c, &t.st, t.size, &t.cs)) ||
         (r = stack_pop(c, &t.st, t.size, &t.flags)))
         return r;

@@ -91,6 +91,17 @@ int op_jmp_ind(struct soft_cpu *c, const struct insn *i)
     return r ? r : soft_branch(c, v);
 }
 
+/* A target that is refused: AMD looks at the stack first (APM 3 CALL near). */
+static int call_refused(struct soft_cpu *c, const struct insn *i)
+{
+    uint64_t sp = (c->gpr[CPU_RSP] - i->osize) & c->ss_mask, la;
+    int r = c->vm->model->amd ? soft_linear(c, SEG_SS, sp, i->osize, true, &la) : 0;
+
+    if (!r && c->vm->model->amd)
+        r = soft_probe(c, la, i->osize, ACCESS_WRITE);
+    return r ? r : soft_gp0(c);
+}
+
 /* A call commits when the push is done: the target is checked first, and the
  * old rip comes back if the push fails. */
 static int call(struct soft_cpu *c, const struct insn *i, uint64_t to)
@@ -99,7 +110,7 @@ static int call(struct soft_cpu *c, const struct insn *i, uint64_t to)
     int r = soft_branch(c, to);
 
     if (unlikely(r != SOFT_JUMP))
-        return r;
+        return call_refused(c, i);
     r = i->osize == 8 ? push64(c, ret) : soft_push(c, i->osize, ret);
     if (likely(!r))
         return SOFT_JUMP;

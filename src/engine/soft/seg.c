@@ -152,8 +152,7 @@ static struct tlb_entry *derive_view(const struct soft_cpu *c)
     struct soft_cpu *m = (struct soft_cpu *)(uintptr_t)c;
     bool ac = c->rflags & X86_AC;
 
-    if (unlikely(breakpoints(c)) ||
-        unlikely(ac && c->cpl == 3 && (c->s.cr0 & CR0_AM)))
+    if (unlikely(breakpoints(c)) || unlikely(ac && c->cpl == 3 && (c->s.cr0 & CR0_AM)))
         return m->tlbs[VIEW_SLOW];
     if (c->cpl == 3)
         return m->tlbs[VIEW_USER];
@@ -316,8 +315,12 @@ void seg_drop_privileged(struct soft_cpu *c)
         struct seg_state *s = &c->s.seg[segs[n]];
         unsigned type = s->attr & SEG_ATTR_TYPE;
 
-        if ((s->attr & SEG_ATTR_UNUSABLE) ||
-            (type & (TYPE_CODE | TYPE_DOWN_CONF)) == (TYPE_CODE | TYPE_DOWN_CONF))
+        /* Null selectors 1 to 3 become 0 (SDM 2A IRET, RET). */
+        if (s->attr & SEG_ATTR_UNUSABLE) {
+            s->selector = 0;
+            continue;
+        }
+        if ((type & (TYPE_CODE | TYPE_DOWN_CONF)) == (TYPE_CODE | TYPE_DOWN_CONF))
             continue;
         if ((s->attr >> SEG_ATTR_DPL_SHIFT & 3) < c->cpl) {
             seg_set_null(s, 0, 0);

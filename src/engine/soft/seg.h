@@ -168,6 +168,8 @@ static inline uint64_t stack_mask(const struct seg_state *ss)
 }
 int stack_push(struct soft_cpu *c, struct stack *st, unsigned size, uint64_t v);
 int stack_pop(struct soft_cpu *c, struct stack *st, unsigned size, uint64_t *v);
+int stack_peek(struct soft_cpu *c, const struct stack *st, unsigned off, unsigned size,
+               uint64_t *v);
 /* Give its stack pointer to rSP, cut to the mask. */
 void stack_commit(struct soft_cpu *c, const struct stack *st);
 

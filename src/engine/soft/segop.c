@@ -285,10 +285,11 @@ int op_arpl(struct soft_cpu *c, const struct insn *i)
     uint64_t la = 0, v = *gpr16(c, i->rm);
     int r = 0;
 
+    /* Written only if it changes: the read is no part of a write. */
     if (i->flags & INSN_MEM) {
-        r = insn_linear(c, i, 2, true, &la);
+        r = insn_linear(c, i, 2, false, &la);
         if (!r)
-            r = soft_read_rmw(c, la, 2, &v);
+            r = soft_read(c, la, 2, &v);
     }
     if (r)
         return r;
@@ -299,7 +300,7 @@ int op_arpl(struct soft_cpu *c, const struct insn *i)
     v = (v & ~3ULL) | rpl;
     if (!(i->flags & INSN_MEM))
         *gpr16(c, i->rm) = (uint16_t)v;
-    else if ((r = soft_write(c, la, 2, v)))
+    else if ((r = insn_store(c, i, 2, v)))
         return r;
     set_zf(c, true);
     return SOFT_NEXT;

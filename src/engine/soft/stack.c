@@ -77,6 +77,14 @@ int stack_push(struct soft_cpu *c, struct stack *st, unsigned size, uint64_t v)
     return st->sys ? soft_sys_write(c, la, size, v) : soft_write(c, la, size, v);
 }
 
+int stack_peek(struct soft_cpu *c, const struct stack *st, unsigned off, unsigned size, uint64_t *v)
+{
+    struct stack at = *st;
+
+    at.sp = (at.sp + off) & at.mask;
+    return stack_pop(c, &at, size, v);
+}
+
 int stack_pop(struct soft_cpu *c, struct stack *st, unsigned size, uint64_t *v)
 {
     uint64_t la;
