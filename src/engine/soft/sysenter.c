@@ -99,7 +99,7 @@ int op_sysexit(struct soft_cpu *c, const struct insn *i)
     uint16_t cs = (uint16_t)c->s.sysenter_cs & 0xfffc;
     uint64_t rip = c->gpr[CPU_RDX], rsp = c->gpr[CPU_RCX];
 
-    if (soft_lma(c) && c->vm->model->amd && !c->cpl)  /* Zen 4 looks at CPL first */
+    if (soft_lma(c) && c->vm->model->amd && !c->cpl) /* Zen 4 looks at CPL first */
         return soft_ud(c);
     if (!soft_pe(c) || !cs || c->cpl)
         return soft_gp0(c);

@@ -168,7 +168,7 @@ static void commit(struct soft_cpu *c, const struct tss_format *f, const struct 
     for (unsigned n = SEG_ES; n <= SEG_GS; n++) {
         if (soft_v86(c))
             seg_load_v86(c, n, (uint16_t)t->seg[n]);
-        else if (n == SEG_CS)   /* there is always a CS; its hidden part follows */
+        else if (n == SEG_CS) /* there is always a CS; its hidden part follows */
             c->s.seg[n].selector = (uint16_t)t->seg[n];
         else
             seg_set_null(&c->s.seg[n], (uint16_t)t->seg[n], c->cpl);
