@@ -11,6 +11,7 @@
 
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "engine/soft/host_timer.h"
@@ -45,17 +46,20 @@ static bool have_host_timer(struct soft_cpu *c)
 {
     int r;
 
-    if (c->timer_created && pthread_equal(c->timer_thread, pthread_self()))
+    /* Not pthread_self: its values are used again after a thread has ended. */
+    if (c->timer_created && c->timer_tid == gettid())
         return true;
     lapic_destroy(c);
     r = host_timer_create(&c->timer, &c->attention);
     if (r) {
-        log_error(LOG_APIC, "no host timer for vCPU %u (%s): its APIC timer stands still; "
-                  "raise the limit of pending signals (ulimit -i)", c->id, strerror(-r));
+        log_error(LOG_APIC,
+                  "no host timer for vCPU %u (%s): its APIC timer stands still; "
+                  "raise the limit of pending signals (ulimit -i)",
+                  c->id, strerror(-r));
         return false;
     }
     c->timer_created = true;
-    c->timer_thread = pthread_self();
+    c->timer_tid = gettid();
     return true;
 }
 

@@ -213,7 +213,7 @@ struct soft_cpu {
     _Atomic uint32_t waiting;   /* sleeps on attention (HLT): soft_wake has to wake it */
     bool extint_ack;            /* CPU_EXIT_EXTINT is out */
     uint16_t extint_vector;     /* acknowledged, to be delivered: vector + 1; 0: none */
-    pthread_t timer_thread;     /* that timer signals */
+    int timer_tid;              /* thread that timer signals */
     uint64_t timer_armed;       /* deadline that timer is set for; 0: none */
 
     struct tlb_entry tlbs[VIEW_COUNT][TLB_SIZE];
