@@ -35,6 +35,10 @@ static const struct {
 const char *exclude_reason(enum mode mode, const struct decoded *d)
 {
     (void)mode;
+    if (d->z.mnemonic == ZYDIS_MNEMONIC_LOOPE || d->z.mnemonic == ZYDIS_MNEMONIC_LOOPNE)
+        for (unsigned i = 0; i < d->z.raw.prefix_count; i++)
+            if (d->z.raw.prefixes[i].value == 0xf2 || d->z.raw.prefixes[i].value == 0xf3)
+                return "AMD takes REP on LOOPE and LOOPNE for the condition";
     for (unsigned i = 0; i < ARRAY_SIZE(excluded); i++)
         if (excluded[i].mnemonic == d->z.mnemonic)
             return excluded[i].reason;
@@ -46,5 +50,6 @@ void exclude_print(FILE *f)
     fprintf(f, "excluded instructions:\n");
     for (unsigned i = 0; i < ARRAY_SIZE(excluded); i++)
         fprintf(f, "  %-10s %s\n", ZydisMnemonicGetString(excluded[i].mnemonic), excluded[i].reason);
+    fprintf(f, "  %-10s %s\n", "rep loopcc", "AMD takes REP on LOOPE and LOOPNE for the condition");
     fprintf(f, "  %-10s %s\n", "int 0x80", "enters the host's kernel");
 }

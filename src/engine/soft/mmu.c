@@ -652,13 +652,14 @@ static unsigned piece(uint64_t la, unsigned left)
     return n;
 }
 
-/* Vectors of any length to their length, an 80-bit number to 8, other things to
+/* Vectors to their length, an 80-bit number to 8, other things to
  * what their parts have in common. */
 int soft_align_slow(struct soft_cpu *c, uint64_t la, unsigned len)
 {
-    unsigned align = len == 10 ? 8 : len & -len;
+    unsigned align = len == 10 ? 8 : len & -len;     /* at most 16, as hosts do */
 
-    if (len > 64 || c->cpl != 3 || !(c->s.cr0 & CR0_AM) || !(la & (align - 1)))
+    align = align > 16 ? 16 : align;
+    if (len > 108 || c->cpl != 3 || !(c->s.cr0 & CR0_AM) || !(la & (align - 1)))
         return 0;
     return soft_raise_err(c, VEC_AC, 0);
 }

@@ -72,7 +72,7 @@ enum simd_extra { EXTRA_NONE, EXTRA_MASK, EXTRA_IS4, EXTRA_XMM0 };
 #define SO_WHOLE 0x2000u    /* masked store, but all of it must be writable (class E6NF) */
 #define SO_SAE 0x4000u      /* exceptions suppressed, as if masked */
 #define SO_ALIGN 0x1000u    /* aligned whatever MXCSR.MM says */
-#define SO_SHA 0x2000u      /* AMD's CPUs take a misaligned operand */
+#define SO_SHA 0x8000u      /* AMD's CPUs take a misaligned operand */
 
 /* The frame a stub gets in r8. */
 struct simd_frame {
@@ -80,6 +80,7 @@ struct simd_frame {
     uint32_t host_mxcsr;
     uint64_t rax, rdx, rcx; /* PCMPESTRx */
     uint16_t ax_flags;      /* out: LAHF and SETO */
+    uint16_t raised;        /* out: an unmasked SIMD floating-point exception; nothing was stored */
 };
 
 typedef void (*simd_stub)(void *mem, void *reg, void *rm, void *vreg, struct simd_frame *f, void *extra);
@@ -176,6 +177,7 @@ static inline uint32_t simd_mxcsr_valid(const struct soft_cpu *c)
 uint64_t simd_mask(struct soft_cpu *c, const struct insn *i, const struct simd_op *op);
 int simd_load_masked(struct soft_cpu *c, const struct insn *i, const struct simd_op *op,
                      uint8_t *bounce, void **mem);
+int simd_probe_store(struct soft_cpu *c, const struct insn *i, const struct simd_op *op);
 int simd_store_masked(struct soft_cpu *c, const struct insn *i, const struct simd_op *op,
                       const uint8_t *bounce);
 bool gather_lower(struct lower *l);

@@ -229,6 +229,7 @@ static bool suppresses(const struct lower *l)
 {
     switch (l->z->mnemonic) {   /* their masks count bytes or words, the operand has larger elements */
     case ZYDIS_MNEMONIC_VDBPSADBW:
+    case ZYDIS_MNEMONIC_VCVTNE2PS2BF16:
     case ZYDIS_MNEMONIC_VGF2P8AFFINEQB:
     case ZYDIS_MNEMONIC_VGF2P8AFFINEINVQB: return false;
     default: break;
@@ -468,10 +469,23 @@ static void form_check(struct form *f)
             op->check = CHECK_EVEX;
 }
 
+/* AMD: VEX.W must be 0 outside 64-bit mode; Intel ignores it there. */
+static bool form_w_illegal(const struct form *f)
+{
+    const ZydisDecodedInstruction *z = f->l->z;
+
+    return f->l->model->amd && (f->l->mode & MODE_BITS) != 2 &&
+           z->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX && z->raw.vex.W &&
+           (z->mnemonic == ZYDIS_MNEMONIC_VPEXTRD || z->mnemonic == ZYDIS_MNEMONIC_VPINSRD);
+}
+
 static bool form_build(struct form *f)
 {
     const ZydisDecodedInstruction *z = f->l->z;
     struct simd_op *op = &f->op;
+
+    if (form_w_illegal(f))
+        return false;
 
     op->dst = SLOT_COUNT;
     f->evex = z->encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX;

@@ -56,8 +56,9 @@ static int check_align(struct soft_cpu *c, const struct insn *i, const struct si
 
     if (!mask && c->vm->model->amd)
         return 0;
-    if (!op->align)
+    if (!op->align && c->code64)
         return 0;
+    /* Segment limits count for the whole operand. */
     if (insn_linear(c, i, op->size, op->flags & SO_STORE, &la))
         return SOFT_FAULT;
     if (op->align && (la & (op->align - 1u)))
@@ -121,38 +122,49 @@ int simd_load_masked(struct soft_cpu *c, const struct insn *i, const struct simd
     return load_elements(c, i, op, mask, bounce);
 }
 
+/* Faults of a store, before anything is computed. */
+int simd_probe_store(struct soft_cpu *c, const struct insn *i, const struct simd_op *op)
+{
+    bool masked = op->flags & (SO_SUPPRESS | SO_VMASK | SO_PACK);
+    uint64_t mask = masked ? access_mask(c, i, op) : 0, off = insn_offset(c, i), la;
+    int r = 0;
+
+    if (masked)
+        r = check_align(c, i, op, mask);
+    if (!r && (!masked || (op->flags & SO_WHOLE))) {
+        r = insn_linear(c, i, op->size, true, &la);
+        if (!r && op->align && (la & (op->align - 1u)))
+            r = soft_gp0(c);
+        if (!r)
+            r = soft_align(c, la, op->size);
+        if (!r)
+            r = soft_probe(c, la, op->size, ACCESS_WRITE);
+    }
+    for (; mask && !r; mask &= mask - 1) {
+        r = element_linear(c, i, off + (unsigned)__builtin_ctzll(mask) * op->elem, op->elem, true, &la);
+        if (!r)
+            r = soft_align(c, la, op->elem);
+        if (!r)
+            r = soft_probe(c, la, op->elem, ACCESS_WRITE);
+    }
+    return r;
+}
+
 int simd_store_masked(struct soft_cpu *c, const struct insn *i, const struct simd_op *op,
                       const uint8_t *bounce)
 {
     uint64_t mask = access_mask(c, i, op), off = insn_offset(c, i), la, v;
-    int r = check_align(c, i, op, mask);
+    int r = simd_probe_store(c, i, op);
 
-    if (!r && (op->flags & SO_WHOLE)) {
-        r = insn_linear(c, i, op->size, true, &la);
-        if (!r)
-            r = soft_probe(c, la, op->size, ACCESS_WRITE);
-    }
-    if (r)
-        return r;
-    for (uint64_t m = mask; m; m &= m - 1) {
-        unsigned e = (unsigned)__builtin_ctzll(m) * op->elem;
-        r = element_linear(c, i, off + e, op->elem, true, &la);
-        if (!r)
-            r = soft_probe(c, la, op->elem, ACCESS_WRITE);
-        if (r)
-            return r;
-    }
-    for (uint64_t m = mask; m; m &= m - 1) {
-        unsigned e = (unsigned)__builtin_ctzll(m) * op->elem;
+    for (; mask && !r; mask &= mask - 1) {
+        unsigned e = (unsigned)__builtin_ctzll(mask) * op->elem;
         v = 0;
         memcpy(&v, bounce + e, op->elem);
         r = element_linear(c, i, off + e, op->elem, true, &la);
         if (!r)
             r = soft_write(c, la, op->elem, v);
-        if (r)
-            return r;
     }
-    return 0;
+    return r;
 }
 
 /* ---- MASKMOVQ, MASKMOVDQU ---------------------------------------------------------- */
@@ -202,6 +214,8 @@ static int op_maskmovq(struct soft_cpu *c, const struct insn *i)
     unsigned top = *fpu_fsw(c) >> FSW_TOP_SHIFT & 7;
     int r = simd_check(c, CHECK_MMX);
 
+    if (!r && c->vm->model->amd)    /* whether it faults or not */
+        simd_enter_mmx(c), top = 0;
     if (!r)
         r = maskmov(c, i, fpu_st(c, (i->reg - top) & 7), fpu_st(c, (i->rm - top) & 7), 8);
     if (r == SOFT_NEXT)
@@ -309,7 +323,7 @@ static int gather(struct soft_cpu *c, const struct insn *i)
     if (r == SOFT_EXIT)
         return r;               /* executed again from its start */
     /* A fault leaves what is to its right done (SDM 2C VGATHERDPS). */
-    if (!r || (mask & low_bits(n)))
+    if (!r)
         memset(result + count * size, 0, 64 - count * size);
     memcpy(c->fpu.zmm[i->reg], result, 64);
     vsib_progress(c, i, n);

@@ -90,79 +90,25 @@ static bool execute(const struct insn *i, const struct simd_op *op, void *mem,
 
 /* ---- SIMD floating-point exceptions ------------------------------------------ */
 
-#define MX_FLAGS 0x3fu
-#define MX_PRE 0x07u            /* IE, DE, ZE: found before computing */
-#define MX_UE 0x10u
-#define MX_UM 0x800u
-#define MX_FZ 0x8000u
-#define MX_MASKS 0x1f80u
-
-/* Which flags hardware would raise, given what a run with all masked showed.
- * SDM 1 11.5.3: an unmasked pre-computation exception stops before others are
- * found. */
-static uint32_t raised_flags(uint32_t raised, uint32_t unmasked)
-{
-    return raised & unmasked & MX_PRE ? raised & MX_PRE : raised;
-}
-
 /*
- * The guest has unmasked some exceptions: run with all masked on a copy of
- * the destination, and see whether it would have been interrupted.  Unmasked
- * underflow is raised by a tiny result even if it is exact (SDM 1 4.9.1.5),
- * which only flush-to-zero shows.  Returns 0 or SOFT_FAULT, registers as they
- * were.
+ * The guest's MXCSR is in force, unmasked exceptions too: if one is raised the
+ * host's SIGFPE leaves the stub before it stores anything (stub.c), with just
+ * the flags that hardware sets.  That is rare, and what would be raised
+ * cannot be told from a run with all masked: an unmasked underflow needs no
+ * loss of accuracy, and rounds differently (SDM 1 4.9.1.5).
  */
-static int execute_unmasked(struct soft_cpu *c, const struct insn *i, const struct simd_op *op,
-                            void *mem, void *slot[SLOT_COUNT], struct simd_frame *f)
-{
-    uint32_t mxcsr = *fpu_mxcsr(c), unmasked = ~(mxcsr >> 7) & MX_FLAGS, raised;
-    uint32_t base = (mxcsr & ~MX_FLAGS) | MX_MASKS;
-    _Alignas(64) uint8_t saved[64];
-    void *dst = op->dst == SLOT_COUNT ? NULL : slot[op->dst];
-    size_t len = dst ? (op->regs[op->dst] == REGS_VECTOR ? 64 : 8) : 0;
-
-    if (dst)
-        memcpy(saved, dst, len);
-    f->mxcsr = mxcsr & MX_UM ? base : base & ~MX_FZ;
-    if (!execute(i, op, mem, slot, f))
-        return soft_ud(c);
-    raised = f->mxcsr & MX_FLAGS;
-    if (!(mxcsr & MX_UM)) {
-        _Alignas(64) uint8_t result[64];
-        if (dst) {
-            memcpy(result, dst, len);
-            memcpy(dst, saved, len);
-        }
-        f->mxcsr = base | MX_FZ;
-        if (!execute(i, op, mem, slot, f))
-            return soft_ud(c);
-        raised |= f->mxcsr & MX_UE;
-        if (dst)
-            memcpy(dst, result, len);
-    }
-    raised = raised_flags(raised, unmasked);
-    *fpu_mxcsr(c) = mxcsr | raised;
-    if (!(raised & unmasked))
-        return 0;
-    if (dst)
-        memcpy(dst, saved, len);
-    return c->s.cr4 & CR4_OSXMMEXCPT ? soft_raise(c, VEC_XM) : soft_ud(c);
-}
-
 static int execute_fp(struct soft_cpu *c, const struct insn *i, const struct simd_op *op, void *mem,
                       void *slot[SLOT_COUNT], struct simd_frame *f)
 {
-    uint32_t mxcsr = *fpu_mxcsr(c);
-
+    f->mxcsr = *fpu_mxcsr(c);
     f->host_mxcsr = MXCSR_DEFAULT;
-    if (unlikely((mxcsr & MX_MASKS) != MX_MASKS && !(op->flags & SO_SAE)))
-        return execute_unmasked(c, i, op, mem, slot, f);
-    f->mxcsr = mxcsr | (op->flags & SO_SAE ? MX_MASKS : 0);
+    f->raised = 0;
     if (!execute(i, op, mem, slot, f))
         return soft_ud(c);
-    if (!(op->flags & SO_SAE))
-        *fpu_mxcsr(c) = f->mxcsr;
-    return 0;
+    *fpu_mxcsr(c) = f->mxcsr;
+    if (likely(!f->raised))
+        return 0;
+    return c->s.cr4 & CR4_OSXMMEXCPT ? soft_raise(c, VEC_XM) : soft_ud(c);
 }
 
 /* ---- any form ---------------------------------------------------------------------- */
@@ -262,6 +208,8 @@ int simd_run(struct soft_cpu *c, const struct insn *i)
 
     if (!r && (op->flags & SO_LOAD))
         r = fetch(c, i, op, bounce, &mem);
+    if (!r && (op->flags & (SO_STORE | SO_FP)) == (SO_STORE | SO_FP))
+        r = simd_probe_store(c, i, op);         /* page faults come before #XM */
     if (!r && (op->flags & SO_MMX))
         r = enter_mmx(c, i, op);
     if (unlikely(r))
