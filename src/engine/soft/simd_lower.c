@@ -499,8 +499,6 @@ static bool form_build(struct form *f)
         return false;
     if (f->class->flags & SC_FP)
         op->flags |= SO_FP;
-    if (f->evex && !f->mem && z->raw.evex.b)
-        op->flags |= SO_SAE;
     if (op->flags & SO_ECX)
         op->flags |= SO_STRING;
     if (op->check == CHECK_EVEX && !simd_host_avx512())

@@ -13,10 +13,12 @@
 #include "engine/soft/simd.h"
 
 #include <linux/membarrier.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -38,6 +40,34 @@ static struct {
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
+/* ---- SIMD floating-point exceptions ---------------------------------------- */
+
+static struct sigaction old_sigfpe;
+static void emit_raised(void);
+
+/* A stub raised one: go on at the area's start, where emit_raised() put the way out. */
+static void sigfpe(int sig, siginfo_t *info, void *context)
+{
+    ucontext_t *uc = context;
+    uintptr_t at = (uintptr_t)uc->uc_mcontext.gregs[REG_RIP] - (uintptr_t)area.rx;
+
+    if (at < AREA_SIZE)
+        uc->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)area.rx;
+    else if (old_sigfpe.sa_flags & SA_SIGINFO)
+        old_sigfpe.sa_sigaction(sig, info, context);
+    else if (old_sigfpe.sa_handler != SIG_DFL && old_sigfpe.sa_handler != SIG_IGN)
+        old_sigfpe.sa_handler(sig);
+    else
+        signal(sig, SIG_DFL);           /* the instruction is executed again: ends the process */
+}
+
+static void catch_sigfpe(void)
+{
+    struct sigaction sa = { .sa_sigaction = sigfpe, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+
+    sigaction(SIGFPE, &sa, &old_sigfpe);
+}
+
 static void init(void)
 {
     int fd = memfd_create("guest-simd", MFD_CLOEXEC);
@@ -57,6 +87,8 @@ static void init(void)
     area.rw = rw;
     area.rx = rx;
     area.failed = false;
+    emit_raised();
+    catch_sigfpe();
     /* For the slot that is rewritten; if the kernel refuses, see below. */
     syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0);
 out:
@@ -214,7 +246,23 @@ static void emit_op(struct code *s, const struct simd_op *op, uint8_t imm)
     EMIT(s, 0xc3);
 }
 
-_Static_assert(offsetof(struct simd_frame, ax_flags) == 32, "emitted above");
+_Static_assert(offsetof(struct simd_frame, ax_flags) == 32 && offsetof(struct simd_frame, raised) == 34,
+               "emitted above");
+
+/* Where a stub is left when it raises: r8 is still the frame, RSP points to the
+ * return address. */
+static void emit_raised(void)
+{
+    struct code s = { .n = 0 };
+
+    EMIT(&s, 0x41, 0x0f, 0xae, 0x18, 0x41, 0x0f, 0xae, 0x50, 4);   /* stmxcsr [r8]; ldmxcsr [r8+4] */
+    EMIT(&s, 0x66, 0x41, 0xc7, 0x40, 34, 1, 0);                    /* mov word [r8+34], 1 */
+    if (area.avx)
+        EMIT(&s, 0xc5, 0xf8, 0x77);                                /* vzeroupper */
+    EMIT(&s, 0x0f, 0x77, 0xc3);                                    /* emms; ret */
+    memcpy(area.rw, s.b, s.n);
+    area.used = align_up(s.n, 16);
+}
 
 /* ---- the area ---------------------------------------------------------------- */
 
