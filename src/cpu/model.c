@@ -19,9 +19,9 @@
 #include "cpu/model_leaves.h"
 #include "x86/x86.h"
 
-#define APIC_BASE_EN BIT(11)
+#define APIC_BASE_EN            BIT(11)
 #define MISC_ENABLE_LIMIT_CPUID BIT(22)
-#define MISC_ENABLE_XD_DISABLE BIT(34)
+#define MISC_ENABLE_XD_DISABLE  BIT(34)
 
 enum { EAX, EBX, ECX, EDX };
 /* From which model on. */
@@ -36,6 +36,7 @@ struct feature {
     const char *name;
 };
 
+/* clang-format off */
 static const struct feature features[] = {
 #define X(f, leaf, sub, reg, bit, level, maker) { F_##f, leaf, sub, reg, bit, level, maker, #f }
     X(FPU, 1, 0, EDX, 0, BASE, CPU), X(VME, 1, 0, EDX, 1, BASE, ENGINE),
@@ -86,6 +87,7 @@ static const struct feature features[] = {
     X(CLZERO, 0x80000008, 0, EBX, 0, HOST, CPU),
 #undef X
 };
+/* clang-format on */
 _Static_assert(ARRAY_SIZE(features) == F_COUNT, "each feature has its row");
 
 struct cpuid_regs host_cpuid(uint32_t leaf, uint32_t subleaf)
@@ -107,7 +109,7 @@ static uint64_t host_xcr0(void)
 {
     uint32_t low, high;
 
-    if (!(host_cpuid(1, 0).ecx & BIT(27)))      /* OSXSAVE */
+    if (!(host_cpuid(1, 0).ecx & BIT(27))) /* OSXSAVE */
         return 0;
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
     return low | (uint64_t)high << 32;
@@ -128,12 +130,16 @@ static bool host_has(const struct feature *f, uint64_t xcr0)
     if (is_avx512(f->id) && (~xcr0 & (XCR0_AVX512 | XCR0_AVX | XCR0_SSE)))
         return false;
     switch (f->id) {
-    case F_AVX: case F_AVX2: case F_FMA: case F_F16C: case F_VAES: case F_VPCLMUL:
+    case F_AVX:
+    case F_AVX2:
+    case F_FMA:
+    case F_F16C:
+    case F_VAES:
+    case F_VPCLMUL:
         if (~xcr0 & (XCR0_AVX | XCR0_SSE))
             return false;
         break;
-    default:
-        break;
+    default: break;
     }
     return reg_of(&r, f->reg) >> f->bit & 1;
 }
@@ -167,8 +173,10 @@ static uint32_t *word_of(struct model_maker *k, const struct feature *f)
     switch (f->leaf) {
     case 1: return f->reg == ECX ? &k->f1_ecx : &k->f1_edx;
     case 7:
-        return f->subleaf ? &k->f7_1_eax : f->reg == EBX ? &k->f7_ebx :
-               f->reg == ECX ? &k->f7_ecx : &k->f7_edx;
+        return f->subleaf      ? &k->f7_1_eax
+               : f->reg == EBX ? &k->f7_ebx
+               : f->reg == ECX ? &k->f7_ecx
+                               : &k->f7_edx;
     case 0xd: return &k->fd_1_eax;
     case 0x80000001: return f->reg == ECX ? &k->f81_ecx : &k->f81_edx;
     default: return NULL;
@@ -201,8 +209,10 @@ static int choose_features(struct cpu_model *m, enum level level, char *err, int
         if (host_has(f, xcr0)) {
             feature_set(m, f->id);
         } else if (level != HOST) {
-            snprintf(err, (size_t)err_size, "this host's CPU lacks %s, which the CPU model %s has; "
-                     "use --cpu host", f->name, m->name);
+            snprintf(err, (size_t)err_size,
+                     "this host's CPU lacks %s, which the CPU model %s has; "
+                     "use --cpu host",
+                     f->name, m->name);
             return -EINVAL;
         }
     }
@@ -218,14 +228,16 @@ static bool host_is_amd(void)
 {
     struct cpuid_regs r = host_cpuid(0, 0);
 
-    return r.ebx == signature_AMD_ebx || r.ebx == 0x6f677948;   /* "Hygo" */
+    return r.ebx == signature_AMD_ebx || r.ebx == 0x6f677948; /* "Hygo" */
 }
 
 int cpu_model_init(struct cpu_model *m, const char *name, unsigned ncpus, uint64_t tsc_hz,
                    char *err, int err_size)
 {
-    static const struct { const char *name; enum level level; } models[] = {
-        { "host", HOST }, { "x86-64-v2", V2 }, { "x86-64-v3", V3 } };
+    static const struct {
+        const char *name;
+        enum level level;
+    } models[] = { { "host", HOST }, { "x86-64-v2", V2 }, { "x86-64-v3", V3 } };
     struct model_maker k = { .m = m, .ncpus = ncpus };
     enum level level = NEVER;
     int ret;
@@ -235,8 +247,8 @@ int cpu_model_init(struct cpu_model *m, const char *name, unsigned ncpus, uint64
         if (!strcmp(name, models[i].name))
             level = models[i].level;
     if (level == NEVER) {
-        snprintf(err, (size_t)err_size, "unknown CPU model '%.40s': use host, x86-64-v2 or x86-64-v3",
-                 name);
+        snprintf(err, (size_t)err_size,
+                 "unknown CPU model '%.40s': use host, x86-64-v2 or x86-64-v3", name);
         return -EINVAL;
     }
     snprintf(m->name, sizeof(m->name), "%s", name);
@@ -311,9 +323,7 @@ struct cpuid_regs cpu_model_cpuid(const struct cpu_model *m, uint32_t leaf, uint
         if (!m->amd && (v->misc_enable & MISC_ENABLE_LIMIT_CPUID))
             r.eax = 2;
         break;
-    case 1:
-        patch_features(m, v, &r);
-        break;
+    case 1: patch_features(m, v, &r); break;
     case 0xb:
         if (subleaf > 1)
             r.ecx = subleaf & 0xff;

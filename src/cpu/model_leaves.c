@@ -14,11 +14,11 @@
 #include "x86/x86.h"
 
 #define CLFLUSH_BYTES 64u
-#define MAX_BASIC 0x16u
+#define MAX_BASIC     0x16u
 #define MAX_EXT_INTEL 0x80000008u
-#define MAX_EXT_AMD 0x80000021u
-#define KVM_LEAVES 0x40000000u
-#define KVM_TIMING 0x40000010u
+#define MAX_EXT_AMD   0x80000021u
+#define KVM_LEAVES    0x40000000u
+#define KVM_TIMING    0x40000010u
 
 static void add(struct model_maker *k, uint32_t leaf, struct cpuid_regs r)
 {
@@ -29,8 +29,8 @@ static void add(struct model_maker *k, uint32_t leaf, struct cpuid_regs r)
 static void add_sub(struct model_maker *k, uint32_t leaf, uint32_t subleaf, struct cpuid_regs r)
 {
     assert(k->m->nentries < ARRAY_SIZE(k->m->entries));
-    k->m->entries[k->m->nentries++] = (struct cpuid_entry){ .leaf = leaf, .subleaf = subleaf,
-                                                            .by_subleaf = true, .regs = r };
+    k->m->entries[k->m->nentries++] =
+        (struct cpuid_entry){ .leaf = leaf, .subleaf = subleaf, .by_subleaf = true, .regs = r };
 }
 
 unsigned model_core_bits(unsigned ncpus)
@@ -61,12 +61,16 @@ static void add_identification(struct model_maker *k)
 
     id.eax = MAX_BASIC;
     add(k, 0, id);
+    /* HTT: EBX[23:16] counts; ECX 31: a hypervisor. */
     if (k->ncpus > 1)
-        k->f1_edx |= BIT(28);               /* HTT: EBX[23:16] counts */
-    add(k, 1, (struct cpuid_regs){ .eax = signature(k),
-        .ebx = CLFLUSH_BYTES / 8 << 8 | threads << 16,
-        .ecx = k->f1_ecx | BIT(31), .edx = k->f1_edx });    /* 31: a hypervisor */
-    if (!amd)       /* caches are in leaf 4, TLBs nowhere */
+        k->f1_edx |= BIT(28);
+    add(k, 1,
+        (struct cpuid_regs){ .eax = signature(k),
+                             .ebx = CLFLUSH_BYTES / 8 << 8 | threads << 16,
+                             .ecx = k->f1_ecx | BIT(31),
+                             .edx = k->f1_edx });
+    /* Caches are in leaf 4, TLBs nowhere. */
+    if (!amd)
         add(k, 2, (struct cpuid_regs){ .eax = 0x00feff01 });
     id.eax = amd ? MAX_EXT_AMD : MAX_EXT_INTEL;
     if (!amd)
@@ -77,8 +81,8 @@ static void add_identification(struct model_maker *k)
         k->f81_edx |= k->f1_edx & 0x0183f3ff;
         k->f81_ecx |= BIT(22) | (k->ncpus > 1 ? BIT(1) : 0);
     }
-    add(k, 0x80000001, (struct cpuid_regs){ .eax = amd ? signature(k) : 0,
-        .ecx = k->f81_ecx, .edx = k->f81_edx });
+    add(k, 0x80000001,
+        (struct cpuid_regs){ .eax = amd ? signature(k) : 0, .ecx = k->f81_ecx, .edx = k->f81_edx });
 }
 
 static void add_brand(struct model_maker *k)
@@ -96,17 +100,18 @@ static void add_brand(struct model_maker *k)
 /* ---- caches and topology -------------------------------------------------------- */
 
 struct cache {
-    uint8_t type;           /* 1 data, 2 instruction, 3 unified */
+    uint8_t type; /* 1 data, 2 instruction, 3 unified */
     uint8_t level;
     uint16_t ways;
     uint32_t sets;
-    bool shared;            /* by all cores */
+    bool shared; /* by all cores */
 };
 
 /* 32 KiB + 32 KiB, 512 KiB, 16 MiB. */
-static const struct cache caches[] = {
-    { 1, 1, 8, 64, false }, { 2, 1, 8, 64, false }, { 3, 2, 8, 1024, false },
-    { 3, 3, 16, 16384, true } };
+static const struct cache caches[] = { { 1, 1, 8, 64, false },
+                                       { 2, 1, 8, 64, false },
+                                       { 3, 2, 8, 1024, false },
+                                       { 3, 3, 16, 16384, true } };
 
 /* Leaf 4 and 0x8000001d have the same layout (EAX[31:26]: Intel only). */
 static struct cpuid_regs cache_regs(const struct model_maker *k, unsigned n, uint32_t leaf)
@@ -121,7 +126,8 @@ static struct cpuid_regs cache_regs(const struct model_maker *k, unsigned n, uin
         const struct cache *c = &caches[n];
 
         r = (struct cpuid_regs){ .eax = c->type | c->level << 5 | BIT(8),
-            .ebx = (CLFLUSH_BYTES - 1) | (c->ways - 1u) << 22, .ecx = c->sets - 1 };
+                                 .ebx = (CLFLUSH_BYTES - 1) | (c->ways - 1u) << 22,
+                                 .ecx = c->sets - 1 };
     }
     if (!(r.eax & 0x1f))
         return (struct cpuid_regs){ 0 };
@@ -148,11 +154,14 @@ static void add_caches(struct model_maker *k)
         return;
     }
     /* TLBs of 64 entries, 32 KiB L1s; L2 512 KiB, L3 16 MiB (in 512 KiB). */
-    add(k, 0x80000005, (struct cpuid_regs){ .eax = 0xff40ff40, .ebx = 0xff40ff40,
-        .ecx = 0x20080140, .edx = 0x20080140 });
-    add(k, 0x80000006, (struct cpuid_regs){ .eax = 0x48006400, .ebx = 0x68006400,
-        .ecx = 512u << 16 | 6 << 12 | 1 << 8 | CLFLUSH_BYTES,
-        .edx = 32u << 18 | 8 << 12 | 1 << 8 | CLFLUSH_BYTES });
+    add(k, 0x80000005,
+        (struct cpuid_regs){
+            .eax = 0xff40ff40, .ebx = 0xff40ff40, .ecx = 0x20080140, .edx = 0x20080140 });
+    add(k, 0x80000006,
+        (struct cpuid_regs){ .eax = 0x48006400,
+                             .ebx = 0x68006400,
+                             .ecx = 512u << 16 | 6 << 12 | 1 << 8 | CLFLUSH_BYTES,
+                             .edx = 32u << 18 | 8 << 12 | 1 << 8 | CLFLUSH_BYTES });
 }
 
 static void add_topology(struct model_maker *k)
@@ -198,14 +207,17 @@ static void add_xsave(struct model_maker *k)
 
     if (!mask)
         return;
-    add_sub(k, 0xd, 0, (struct cpuid_regs){ .eax = (uint32_t)mask, .edx = (uint32_t)(mask >> 32),
-        .ebx = model_xsave_size(XCR0_X87, false), .ecx = model_xsave_size(mask, false) });
-    add_sub(k, 0xd, 1, (struct cpuid_regs){ .eax = k->fd_1_eax,
-        .ebx = model_xsave_size(XCR0_X87, true) });
+    add_sub(k, 0xd, 0,
+            (struct cpuid_regs){ .eax = (uint32_t)mask,
+                                 .edx = (uint32_t)(mask >> 32),
+                                 .ebx = model_xsave_size(XCR0_X87, false),
+                                 .ecx = model_xsave_size(mask, false) });
+    add_sub(k, 0xd, 1,
+            (struct cpuid_regs){ .eax = k->fd_1_eax, .ebx = model_xsave_size(XCR0_X87, true) });
     for (unsigned n = 2; n < ARRAY_SIZE(component_size); n++)
         if (mask >> n & 1)
-            add_sub(k, 0xd, n, (struct cpuid_regs){ .eax = component_size[n],
-                .ebx = component_offset(n) });
+            add_sub(k, 0xd, n,
+                    (struct cpuid_regs){ .eax = component_size[n], .ebx = component_offset(n) });
 }
 
 /* ---- features outside the table ----------------------------------------------------- */
@@ -217,20 +229,24 @@ static void add_features(struct model_maker *k)
     if (k->arat)
         add(k, 6, (struct cpuid_regs){ .eax = BIT(2) });
     /* EDX 29: IA32_ARCH_CAPABILITIES, which says what need not be mitigated. */
-    add_sub(k, 7, 0, (struct cpuid_regs){ .eax = 1, .ebx = k->f7_ebx, .ecx = k->f7_ecx,
-        .edx = k->f7_edx | (amd ? 0 : BIT(29)) });
+    add_sub(
+        k, 7, 0,
+        (struct cpuid_regs){
+            .eax = 1, .ebx = k->f7_ebx, .ecx = k->f7_ecx, .edx = k->f7_edx | (amd ? 0 : BIT(29)) });
     add_sub(k, 7, 1, (struct cpuid_regs){ .eax = k->f7_1_eax });
     add(k, 0x80000007, (struct cpuid_regs){ .edx = k->invariant_tsc ? BIT(8) : 0 });
     /* EBX 2: error pointers are always saved; 26: SSB_NO, 29: BTC_NO (which
      * Linux reads for any vendor).  ECX: cores - 1, bits of their ids. */
-    add(k, 0x80000008, (struct cpuid_regs){ .eax = k->m->phys_bits | 48 << 8,
-        .ebx = (k->clzero ? BIT(0) : 0) | (amd ? BIT(2) | BIT(26) : 0) | BIT(29),
-        .ecx = amd ? (k->ncpus - 1) | model_core_bits(k->ncpus) << 12 : 0 });
+    add(k, 0x80000008,
+        (struct cpuid_regs){ .eax = k->m->phys_bits | 48 << 8,
+                             .ebx = (k->clzero ? BIT(0) : 0) | (amd ? BIT(2) | BIT(26) : 0) |
+                                    BIT(29),
+                             .ecx = amd ? (k->ncpus - 1) | model_core_bits(k->ncpus) << 12 : 0 });
     /* EAX: LFENCE serializes (2), a null selector clears the base (6), SRSO_NO
      * (29); ECX: TSA_SQ_NO (1), TSA_L1_NO (2). */
     if (amd)
-        add(k, 0x80000021, (struct cpuid_regs){ .eax = BIT(2) | BIT(6) | BIT(29),
-            .ecx = BIT(1) | BIT(2) });
+        add(k, 0x80000021,
+            (struct cpuid_regs){ .eax = BIT(2) | BIT(6) | BIT(29), .ecx = BIT(1) | BIT(2) });
 }
 
 /* ---- clocks and paravirtual leaves ---------------------------------------------------- */
@@ -280,8 +296,8 @@ static void add_paravirtual(struct model_maker *k)
     memcpy(&r.edx, "M\0\0\0", 4);
     add(k, KVM_LEAVES, r);
     add(k, KVM_LEAVES + 1, (struct cpuid_regs){ .eax = BIT(0) | BIT(3) | BIT(24) });
-    add(k, KVM_TIMING, (struct cpuid_regs){ .eax = (uint32_t)(k->m->tsc_hz / 1000),
-        .ebx = CPU_APIC_HZ / 1000 });
+    add(k, KVM_TIMING,
+        (struct cpuid_regs){ .eax = (uint32_t)(k->m->tsc_hz / 1000), .ebx = CPU_APIC_HZ / 1000 });
 }
 
 void model_make_leaves(struct model_maker *k)

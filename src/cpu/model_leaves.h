@@ -8,7 +8,7 @@
 struct model_maker {
     struct cpu_model *m;
     unsigned ncpus;
-    bool host;              /* model "host": caches and signature are the host's */
+    bool host; /* model "host": caches and signature are the host's */
     /* Feature words, from the table in model.c. */
     uint32_t f1_ecx, f1_edx, f7_ebx, f7_ecx, f7_edx, f7_1_eax, fd_1_eax;
     uint32_t f81_ecx, f81_edx;

@@ -8,20 +8,21 @@
 #include "x86/x86.h"
 
 #define APIC_BASE_ADDRESS 0xfee00000ULL
-#define APIC_BASE_EN BIT(11)
-#define APIC_BASE_EXTD BIT(10)
-#define APIC_BASE_BSP BIT(8)
-#define LVT_MASKED 0x10000u
-#define LVT_EXTINT 0x700u
-#define PAT_RESET 0x0007040600070406ULL
+#define APIC_BASE_EN      BIT(11)
+#define APIC_BASE_EXTD    BIT(10)
+#define APIC_BASE_BSP     BIT(8)
+#define LVT_MASKED        0x10000u
+#define LVT_EXTINT        0x700u
+#define PAT_RESET         0x0007040600070406ULL
 /* Fast strings; branch trace and PEBS unavailable (SDM 4 IA32_MISC_ENABLE). */
 #define MISC_ENABLE_RESET 0x1801ULL
 /* SS, DS, ...: present, read/write, accessed; CS: code instead of data. */
 #define ATTR_DATA 0x93u
 #define ATTR_CODE 0x9bu
-#define ATTR_LDT 0x82u
-#define ATTR_TSS 0x8bu
+#define ATTR_LDT  0x82u
+#define ATTR_TSS  0x8bu
 
+/* clang-format off */
 #define F(f) STATE_FIELD(struct vcpu_state, f, 0)
 #define A(f) STATE_ARRAY(struct vcpu_state, f, 0)
 /* A two-dimensional array as one row of 64-bit words. */
@@ -65,6 +66,7 @@ static const struct state_field fields[] = {
     F(insn_count),
     STATE_END
 };
+/* clang-format on */
 
 static int post_load(void *obj, char *err, size_t err_size)
 {
@@ -92,9 +94,13 @@ void lapic_state_reset(struct lapic_state *a, uint32_t apic_id, bool bsp, bool i
         .ldr = x2 ? (apic_id >> 4) << 16 | 1u << (apic_id & 15) : 0,
         .dfr = 0xffffffff,
         .svr = 0xff,
-        .lvt_cmci = LVT_MASKED, .lvt_timer = LVT_MASKED, .lvt_thermal = LVT_MASKED,
-        .lvt_perf = LVT_MASKED, .lvt_lint0 = bsp ? LVT_EXTINT : LVT_MASKED,
-        .lvt_lint1 = LVT_MASKED, .lvt_error = LVT_MASKED,
+        .lvt_cmci = LVT_MASKED,
+        .lvt_timer = LVT_MASKED,
+        .lvt_thermal = LVT_MASKED,
+        .lvt_perf = LVT_MASKED,
+        .lvt_lint0 = bsp ? LVT_EXTINT : LVT_MASKED,
+        .lvt_lint1 = LVT_MASKED,
+        .lvt_error = LVT_MASKED,
     };
 }
 
@@ -107,7 +113,7 @@ static void reset_kept(struct vcpu_state *s)
     s->pat = PAT_RESET;
     s->misc_enable = MISC_ENABLE_RESET;
     s->fcw = 0x40;
-    s->ftw = 0xff;              /* 5555h: all valid, holding +0 */
+    s->ftw = 0xff; /* 5555h: all valid, holding +0 */
     s->mxcsr = 0x1f80;
 }
 
@@ -141,7 +147,7 @@ void vcpu_state_reset(struct vcpu_state *s, uint32_t apic_id, bool bsp, bool ini
     if (!init)
         reset_kept(s);
     memset(s->gpr, 0, sizeof(s->gpr));
-    s->gpr[CPU_RDX] = 0x600;    /* the engine knows the model's signature */
+    s->gpr[CPU_RDX] = 0x600; /* the engine knows the model's signature */
     s->rip = 0xfff0;
     s->rflags = X86_FLAGS_FIXED;
     reset_segments(s);

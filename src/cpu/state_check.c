@@ -7,19 +7,22 @@
 #include "cpu/state.h"
 #include "x86/x86.h"
 
-#define CR0_KNOWN (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | \
-                   CR0_CD | CR0_PG)
-#define CR4_KNOWN (CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE |   \
-                   CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_UMIP | CR4_FSGSBASE | CR4_PCIDE |   \
-                   CR4_OSXSAVE | CR4_SMEP | CR4_SMAP)
+#define CR0_KNOWN                                                                              \
+    (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | \
+     CR0_PG)
+#define CR4_KNOWN                                                                                 \
+    (CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE |     \
+     CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_UMIP | CR4_FSGSBASE | CR4_PCIDE | CR4_OSXSAVE | CR4_SMEP | \
+     CR4_SMAP)
 #define EFER_KNOWN (EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE)
-#define RFLAGS_KNOWN (X86_FLAGS_ARITH | X86_FLAGS_FIXED | X86_TF | X86_IF | X86_DF | X86_IOPL |     \
-                      X86_NT | X86_RF | X86_VM | X86_AC | X86_VIF | X86_VIP | X86_ID)
+#define RFLAGS_KNOWN                                                                             \
+    (X86_FLAGS_ARITH | X86_FLAGS_FIXED | X86_TF | X86_IF | X86_DF | X86_IOPL | X86_NT | X86_RF | \
+     X86_VM | X86_AC | X86_VIF | X86_VIP | X86_ID)
 #define XCR0_KNOWN (XCR0_X87 | XCR0_SSE | XCR0_AVX | XCR0_AVX512)
 #define ATTR_KNOWN 0x1f0ffu
 /* MXCSR with the misaligned exception mask of AMD (APM 1 4.2.2). */
 #define MXCSR_KNOWN 0x2ffffu
-#define LVT_KNOWN 0x7f7ffu
+#define LVT_KNOWN   0x7f7ffu
 
 __attribute__((format(printf, 3, 4))) static int bad(char *err, size_t size, const char *fmt, ...)
 {
@@ -66,8 +69,8 @@ static int check_flags(const struct vcpu_state *s, char *err, size_t n)
         return bad(err, n, "dr6 or dr7 has reserved bits");
     if (!(s->xcr0 & XCR0_X87) || (s->xcr0 & ~XCR0_KNOWN) ||
         ((s->xcr0 & XCR0_AVX) && !(s->xcr0 & XCR0_SSE)) ||
-        ((s->xcr0 & XCR0_AVX512) && ((s->xcr0 & XCR0_AVX512) != XCR0_AVX512 ||
-                                     !(s->xcr0 & XCR0_AVX))))
+        ((s->xcr0 & XCR0_AVX512) &&
+         ((s->xcr0 & XCR0_AVX512) != XCR0_AVX512 || !(s->xcr0 & XCR0_AVX))))
         return bad(err, n, "xcr0 is no valid set: %#llx", (unsigned long long)s->xcr0);
     if (s->mxcsr & ~MXCSR_KNOWN)
         return bad(err, n, "mxcsr has reserved bits: %#x", s->mxcsr);
@@ -114,9 +117,8 @@ static bool memory_types(uint64_t v, bool pat)
 
 static int check_msrs(const struct vcpu_state *s, char *err, size_t n)
 {
-    if (!x86_canonical(s->lstar) || !x86_canonical(s->cstar) ||
-        !x86_canonical(s->kernel_gs_base) || !x86_canonical(s->sysenter_esp) ||
-        !x86_canonical(s->sysenter_eip))
+    if (!x86_canonical(s->lstar) || !x86_canonical(s->cstar) || !x86_canonical(s->kernel_gs_base) ||
+        !x86_canonical(s->sysenter_esp) || !x86_canonical(s->sysenter_eip))
         return bad(err, n, "an address in an MSR is not canonical");
     if (!memory_types(s->pat, true))
         return bad(err, n, "pat has a reserved memory type: %#llx", (unsigned long long)s->pat);
@@ -136,8 +138,8 @@ static int check_msrs(const struct vcpu_state *s, char *err, size_t n)
 
 static int check_lapic(const struct lapic_state *a, char *err, size_t n)
 {
-    const uint32_t lvts[] = { a->lvt_cmci, a->lvt_timer, a->lvt_thermal, a->lvt_perf, a->lvt_lint0,
-                              a->lvt_lint1, a->lvt_error };
+    const uint32_t lvts[] = { a->lvt_cmci,  a->lvt_timer, a->lvt_thermal, a->lvt_perf,
+                              a->lvt_lint0, a->lvt_lint1, a->lvt_error };
 
     /* EXTD without EN is no mode (SDM 3A table 10-5). */
     if ((a->base & 0x2ff) || a->base >> 52 || (a->base & 0xc00) == 0x400)

@@ -40,12 +40,16 @@ static void print_gprs(const struct vcpu_state *s, FILE *f)
 static void print_flags(const struct vcpu_state *s, FILE *f)
 {
     static const char *const mp[] = { "", " HLT=1", " WAIT-SIPI=1", " MWAIT=1", " SHUTDOWN=1" };
-    static const struct { uint32_t bit; char letter; } flags[] = {
-        { X86_DF, 'D' }, { X86_OF, 'O' }, { X86_SF, 'S' }, { X86_ZF, 'Z' },
-        { X86_AF, 'A' }, { X86_PF, 'P' }, { X86_CF, 'C' } };
+    static const struct {
+        uint32_t bit;
+        char letter;
+    } flags[] = { { X86_DF, 'D' }, { X86_OF, 'O' }, { X86_SF, 'S' }, { X86_ZF, 'Z' },
+                  { X86_AF, 'A' }, { X86_PF, 'P' }, { X86_CF, 'C' } };
 
-    fprintf(f, is_code64(s) ? "RIP=%016" PRIx64 " RFL=%08" PRIx64 " [" :
-            "EIP=%08" PRIx64 " EFL=%08" PRIx64 " [", s->rip, s->rflags);
+    fprintf(f,
+            is_code64(s) ? "RIP=%016" PRIx64 " RFL=%08" PRIx64 " ["
+                         : "EIP=%08" PRIx64 " EFL=%08" PRIx64 " [",
+            s->rip, s->rflags);
     for (unsigned i = 0; i < ARRAY_SIZE(flags); i++)
         fputc(s->rflags & flags[i].bit ? flags[i].letter : '-', f);
     fprintf(f, "] CPL=%u IF=%d SHADOWS=%x%s\n", cpl(s), !!(s->rflags & X86_IF), s->shadows,
@@ -67,13 +71,15 @@ static void print_segments(const struct vcpu_state *s, FILE *f)
 
 static void print_system(const struct vcpu_state *s, FILE *f)
 {
-    fprintf(f, "CR0=%08" PRIx64 " CR2=%016" PRIx64 " CR3=%016" PRIx64 " CR4=%08" PRIx64
-            " CR8=%" PRIx64 "\n", s->cr0, s->cr2, s->cr3, s->cr4, s->cr8);
+    fprintf(f,
+            "CR0=%08" PRIx64 " CR2=%016" PRIx64 " CR3=%016" PRIx64 " CR4=%08" PRIx64 " CR8=%" PRIx64
+            "\n",
+            s->cr0, s->cr2, s->cr3, s->cr4, s->cr8);
     for (unsigned i = 0; i < 4; i++)
         fprintf(f, "DR%u=%016" PRIx64 "%c", i, s->dr[i], i == 3 ? '\n' : ' ');
     fprintf(f, "DR6=%016" PRIx64 " DR7=%016" PRIx64 "\n", s->dr6, s->dr7);
-    fprintf(f, "EFER=%016" PRIx64 " XCR0=%" PRIx64 " TSC=%" PRIu64 " INSNS=%" PRIu64 "\n",
-            s->efer, s->xcr0, s->tsc, s->insn_count);
+    fprintf(f, "EFER=%016" PRIx64 " XCR0=%" PRIx64 " TSC=%" PRIu64 " INSNS=%" PRIu64 "\n", s->efer,
+            s->xcr0, s->tsc, s->insn_count);
     fprintf(f, "STAR=%016" PRIx64 " LSTAR=%016" PRIx64 " KGSBASE=%016" PRIx64 "\n", s->star,
             s->lstar, s->kernel_gs_base);
     fprintf(f, "APIC base=%" PRIx64 " id=%x svr=%x tpr=%x timer=%x lint0=%x lint1=%x\n",

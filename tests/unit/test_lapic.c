@@ -10,8 +10,8 @@
 
 #include "engine/soft/lapic.h"
 
-#define NCPUS 4
-#define REG(r) ((r) * 16u)
+#define NCPUS  4
+#define REG(r) ((r)*16u)
 
 static struct machine {
     struct soft_vm vm;
@@ -145,12 +145,12 @@ static void test_esr(void **state)
     (void)state;
     enable(0);
     set(0, APIC_LVT_ERROR, 0x41);
-    set(0, APIC_ICR, 0x4000 | 1 << 18 | 5);     /* fixed to self, vector 5 */
+    set(0, APIC_ICR, 0x4000 | 1 << 18 | 5); /* fixed to self, vector 5 */
     assert_int_equal(get(0, APIC_ESR), 0);
     set(0, APIC_ESR, 0);
     assert_int_equal(get(0, APIC_ESR), 0x20);
     assert_int_equal(taken(0), 0x41);
-    lapic_mmio_read(m.cpu[0], 0x3f0, 4, &v);    /* reserved */
+    lapic_mmio_read(m.cpu[0], 0x3f0, 4, &v); /* reserved */
     set(0, APIC_ESR, 0);
     assert_int_equal(get(0, APIC_ESR), 0x80);
     lapic_msi(&m.vm, 0xfee00000, 7);
@@ -200,7 +200,7 @@ static void test_eoi_exit(void **state)
     (void)state;
     enable(0);
     atomic_store(&m.vm.eoi_exits[0], BIT(0x32));
-    lapic_msi(&m.vm, 0xfee00000, 0x8032);       /* level */
+    lapic_msi(&m.vm, 0xfee00000, 0x8032); /* level */
     lapic_poll(c);
     assert_int_equal(get(0, APIC_TMR + 1), 1 << 18);
     assert_int_equal(lapic_acknowledge(c), 0x32);
@@ -237,27 +237,27 @@ static void test_destinations(void **state)
         enable(i);
         set(i, APIC_LDR, 1u << (24 + i));
     }
-    lapic_msi(&m.vm, 0xfee02000, 0x40);                 /* physical 2 */
+    lapic_msi(&m.vm, 0xfee02000, 0x40); /* physical 2 */
     assert_int_equal(hit(), 1 << 2);
-    lapic_msi(&m.vm, 0xfee09000, 0x40);                 /* physical 9 */
+    lapic_msi(&m.vm, 0xfee09000, 0x40); /* physical 9 */
     assert_int_equal(hit(), 0);
-    lapic_msi(&m.vm, 0xfeeff000, 0x40);                 /* broadcast */
+    lapic_msi(&m.vm, 0xfeeff000, 0x40); /* broadcast */
     assert_int_equal(hit(), 0xf);
-    lapic_msi(&m.vm, 0xfee0a004, 0x40);                 /* logical flat */
+    lapic_msi(&m.vm, 0xfee0a004, 0x40); /* logical flat */
     assert_int_equal(hit(), 0xa);
     set(1, APIC_TPR, 0x20);
-    lapic_msi(&m.vm, 0xfee0a00c, 0x40);                 /* redirection hint */
+    lapic_msi(&m.vm, 0xfee0a00c, 0x40); /* redirection hint */
     assert_int_equal(hit(), 0x8);
-    lapic_msi(&m.vm, 0xfee0a004, 0x140);                /* lowest priority */
+    lapic_msi(&m.vm, 0xfee0a004, 0x140); /* lowest priority */
     assert_int_equal(hit(), 0x8);
     set(1, APIC_TPR, 0);
     for (unsigned i = 0; i < NCPUS; i++) {
         set(i, APIC_DFR, 0x0fffffff);
         set(i, APIC_LDR, (i / 2) << 28 | 1u << (24 + i % 2));
     }
-    lapic_msi(&m.vm, 0xfee12004, 0x40);                 /* cluster 1, second */
+    lapic_msi(&m.vm, 0xfee12004, 0x40); /* cluster 1, second */
     assert_int_equal(hit(), 1 << 3);
-    lapic_msi(&m.vm, 0xfeef1004, 0x40);                 /* all clusters, first */
+    lapic_msi(&m.vm, 0xfeef1004, 0x40); /* all clusters, first */
     assert_int_equal(hit(), 0x5);
 }
 
@@ -290,7 +290,7 @@ static void test_init_sipi_nmi(void **state)
     assert_true(in->init);
     assert_false(in->sipi);
     in->init = false;
-    set(0, APIC_ICR, 0x8500);                           /* de-assert */
+    set(0, APIC_ICR, 0x8500); /* de-assert */
     assert_false(in->init);
     set(0, APIC_ICR, 0x400);
     assert_true(in->nmi);
@@ -352,14 +352,19 @@ static void test_modes(void **state)
 static void test_x2_faults(void **state)
 {
     static const uint16_t unreadable[] = { 0x800, 0x80b, 0x809, 0x80e, 0x831, 0x83f, 0x8ff };
-    static const struct { uint16_t msr; uint64_t v; } bad[] = {
-        { 0x802, 0 }, { 0x803, 0 }, { 0x80a, 0 }, { 0x80d, 0 }, { 0x80e, 0 }, { 0x80b, 1 },
-        { 0x828, 1 }, { 0x808, 0x100 }, { 0x80f, 0x10000 }, { 0x810, 0 }, { 0x830, 1 << 20 },
-        { 0x831, 0 }, { 0x832, 1 << 20 }, { 0x839, 0 }, { 0x83e, 4 }, { 0x83f, 0x100 },
-        { 0x838, 1ULL << 32 } };
-    static const struct { uint16_t msr; uint64_t v; } good[] = {
-        { 0x80b, 0 }, { 0x828, 0 }, { 0x808, 0xff }, { 0x80f, 0x1ff }, { 0x832, 0x700ff },
-        { 0x83e, 0xb }, { 0x838, 0xffffffff } };
+    static const struct {
+        uint16_t msr;
+        uint64_t v;
+    } bad[] = { { 0x802, 0 },         { 0x803, 0 }, { 0x80a, 0 },       { 0x80d, 0 },
+                { 0x80e, 0 },         { 0x80b, 1 }, { 0x828, 1 },       { 0x808, 0x100 },
+                { 0x80f, 0x10000 },   { 0x810, 0 }, { 0x830, 1 << 20 }, { 0x831, 0 },
+                { 0x832, 1 << 20 },   { 0x839, 0 }, { 0x83e, 4 },       { 0x83f, 0x100 },
+                { 0x838, 1ULL << 32 } };
+    static const struct {
+        uint16_t msr;
+        uint64_t v;
+    } good[] = { { 0x80b, 0 },       { 0x828, 0 },   { 0x808, 0xff },      { 0x80f, 0x1ff },
+                 { 0x832, 0x700ff }, { 0x83e, 0xb }, { 0x838, 0xffffffff } };
     uint64_t v;
 
     (void)state;
@@ -402,12 +407,12 @@ static void test_one_shot(void **state)
     (void)state;
     enable(0);
     set(0, APIC_LVT_TIMER, 0x70);
-    set(0, APIC_TIMER_DCR, 3);                  /* by 16 */
+    set(0, APIC_TIMER_DCR, 3); /* by 16 */
     set(0, APIC_TIMER_ICR, 100);
     assert_int_equal(get(0, APIC_TIMER_CCR), 100);
     at(1000 + 800, 0);
     assert_int_equal(get(0, APIC_TIMER_CCR), 50);
-    set(0, APIC_TIMER_DCR, 0xb);                /* by 1: goes on from 50 */
+    set(0, APIC_TIMER_DCR, 0xb); /* by 1: goes on from 50 */
     at(1000 + 849, 0);
     assert_int_equal(get(0, APIC_TIMER_CCR), 1);
     assert_int_equal(taken(0), -1);
@@ -450,7 +455,7 @@ static void test_tsc_deadline(void **state)
     assert_int_equal(lapic_rdmsr(c, MSR_TSC_DEADLINE, &v), 0);
     assert_int_equal(v, 0);
     set(0, APIC_LVT_TIMER, 0x40072);
-    lapic_wrmsr(c, MSR_TSC_DEADLINE, soft_tsc(c) + 2001);       /* 2 GHz */
+    lapic_wrmsr(c, MSR_TSC_DEADLINE, soft_tsc(c) + 2001); /* 2 GHz */
     set(0, APIC_TIMER_ICR, 5);
     assert_int_equal(get(0, APIC_TIMER_CCR), 0);
     at(2000, 0);
@@ -500,10 +505,22 @@ static void test_tsc(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(test_reset), T(test_access), T(test_masked_while_disabled), T(test_esr),
-        T(test_priority), T(test_eoi_exit), T(test_destinations), T(test_shorthands),
-        T(test_init_sipi_nmi), T(test_disabled_drops), T(test_modes), T(test_x2_faults),
-        T(test_x2_messages), T(test_one_shot), T(test_periodic), T(test_tsc_deadline),
+        T(test_reset),
+        T(test_access),
+        T(test_masked_while_disabled),
+        T(test_esr),
+        T(test_priority),
+        T(test_eoi_exit),
+        T(test_destinations),
+        T(test_shorthands),
+        T(test_init_sipi_nmi),
+        T(test_disabled_drops),
+        T(test_modes),
+        T(test_x2_faults),
+        T(test_x2_messages),
+        T(test_one_shot),
+        T(test_periodic),
+        T(test_tsc_deadline),
         T(test_tsc),
     };
 

@@ -16,7 +16,9 @@
 
 static struct cpu_model m;
 
-static const struct cpuid_view view = { .apic_id = 2, .cr4 = 0, .xcr0 = 1, .apic_base = 0xfee00800 };
+static const struct cpuid_view view = {
+    .apic_id = 2, .cr4 = 0, .xcr0 = 1, .apic_base = 0xfee00800
+};
 
 /* False: the host lacks what the model needs. */
 static bool make(const char *name, unsigned ncpus)
@@ -59,8 +61,8 @@ static void test_hidden(void **state)
         assert_int_equal(id(7, 0).ecx & (BIT(3) | BIT(7) | BIT(16)), 0);
         assert_int_equal(id(7, 0).edx & (BIT(20) | BIT(22) | BIT(24) | BIT(25)), 0);
         assert_int_equal(id(0xa, 0).eax, 0);
-        assert_int_equal(id(0x80000001, 0).ecx & BIT(2), 0);    /* SVM */
-        assert_int_equal(id(0xd, 1).eax & BIT(3), 0);           /* XSAVES */
+        assert_int_equal(id(0x80000001, 0).ecx & BIT(2), 0); /* SVM */
+        assert_int_equal(id(0xd, 1).eax & BIT(3), 0);        /* XSAVES */
         assert_true(m.phys_bits >= 36 && m.phys_bits <= 46);
         assert_true(cpu_has(&m, F_X2APIC) && cpu_has(&m, F_TSC_DEADLINE) && cpu_has(&m, F_PCID) &&
                     cpu_has(&m, F_INVPCID) && cpu_has(&m, F_INVARIANT_TSC));
@@ -171,8 +173,8 @@ static void test_ranges(void **state)
 
 static void test_clock(void **state)
 {
-    static const uint64_t rates[] = { 1000000000, 1999999000, 2596135000, 3892775000, 4294000000,
-                                      800000000, 33000000 };
+    static const uint64_t rates[] = { 1000000000, 1999999000, 2596135000, 3892775000,
+                                      4294000000, 800000000,  33000000 };
     char err[200];
 
     (void)state;
@@ -186,8 +188,8 @@ static void test_clock(void **state)
         /* Linux: crystal_khz * ebx / eax in 32 bits. */
         assert_true((uint64_t)r.ecx / 1000 * r.ebx <= UINT32_MAX);
         hz = mul_div(r.ecx, r.ebx, r.eax);
-        assert_true(hz > rates[i] ? hz - rates[i] < rates[i] / 1000000 :
-                    rates[i] - hz < rates[i] / 1000000);
+        assert_true(hz > rates[i] ? hz - rates[i] < rates[i] / 1000000
+                                  : rates[i] - hz < rates[i] / 1000000);
     }
 }
 
@@ -207,9 +209,10 @@ static void test_words_agree(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names), cmocka_unit_test(test_hidden), cmocka_unit_test(test_levels),
-        cmocka_unit_test(test_view), cmocka_unit_test(test_topology), cmocka_unit_test(test_xsave),
-        cmocka_unit_test(test_ranges), cmocka_unit_test(test_clock),
+        cmocka_unit_test(test_names),       cmocka_unit_test(test_hidden),
+        cmocka_unit_test(test_levels),      cmocka_unit_test(test_view),
+        cmocka_unit_test(test_topology),    cmocka_unit_test(test_xsave),
+        cmocka_unit_test(test_ranges),      cmocka_unit_test(test_clock),
         cmocka_unit_test(test_words_agree),
     };
 

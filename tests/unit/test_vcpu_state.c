@@ -127,14 +127,14 @@ static void test_init_keeps(void **state)
     assert_int_equal(s.mp_state, MP_WAIT_SIPI);
 }
 
-#define REJECTED(change)                                                       \
-    do {                                                                       \
-        struct vcpu_state s;                                                   \
-        char err[160] = "";                                                    \
-        vcpu_state_reset(&s, 0, true, false);                                  \
-        change;                                                                \
-        assert_int_equal(vcpu_state_check(&s, err, sizeof(err)), -EINVAL);     \
-        assert_true(strlen(err) > 0);                                          \
+#define REJECTED(change)                                                   \
+    do {                                                                   \
+        struct vcpu_state s;                                               \
+        char err[160] = "";                                                \
+        vcpu_state_reset(&s, 0, true, false);                              \
+        change;                                                            \
+        assert_int_equal(vcpu_state_check(&s, err, sizeof(err)), -EINVAL); \
+        assert_true(strlen(err) > 0);                                      \
     } while (0)
 
 static void test_hostile(void **state)
@@ -190,9 +190,12 @@ static void test_print(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_table_is_complete), cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_reset), cmocka_unit_test(test_init_keeps),
-        cmocka_unit_test(test_hostile), cmocka_unit_test(test_print),
+        cmocka_unit_test(test_table_is_complete),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_reset),
+        cmocka_unit_test(test_init_keeps),
+        cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_print),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

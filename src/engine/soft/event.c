@@ -16,7 +16,7 @@
 #include "engine/soft/lapic.h"
 
 /* Bits that end a HLT wait; the others concern TLBs, which can wait. */
-#define ATT_WAKES (ATT_KICK | ATT_EVENT | ATT_TIMER)
+#define ATT_WAKES  (ATT_KICK | ATT_EVENT | ATT_TIMER)
 #define SHADOW_ANY (SHADOW_STI | SHADOW_MOV_SS)
 
 void soft_wake(struct soft_cpu *c)

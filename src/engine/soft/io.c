@@ -45,8 +45,9 @@ static bool log_open(struct soft_cpu *c, enum soft_io_kind kind, uint64_t addr, 
         log_guest(LOG_CPU, "more than %d device accesses in one instruction", SOFT_IO_LOG);
         return false;
     }
-    log->e[log->made] = (struct soft_io_entry){ .addr = addr, .size = (uint8_t)size,
-                                                .kind = (uint8_t)kind, .count = 1 };
+    log->e[log->made] = (struct soft_io_entry){
+        .addr = addr, .size = (uint8_t)size, .kind = (uint8_t)kind, .count = 1
+    };
     log->pending = true;
     /* What the guest stored without ordering must be there for the device. */
     __asm__ volatile("sfence" ::: "memory");
@@ -69,12 +70,8 @@ void soft_io_complete(struct soft_cpu *c)
         return;
     log->pending = false;
     switch ((enum soft_io_kind)e->kind) {
-    case IO_MMIO_READ:
-        e->data = c->run->mmio.data & size_mask(e->size);
-        break;
-    case IO_PORT_IN:
-        memcpy(&e->data, c->run->io_data, e->size);
-        break;
+    case IO_MMIO_READ: e->data = c->run->mmio.data & size_mask(e->size); break;
+    case IO_PORT_IN: memcpy(&e->data, c->run->io_data, e->size); break;
     case IO_PORT_INS:
         /* The data stays in run->io_data, which only string I/O uses. */
         e->count = MIN(MAX(c->run->io.count, 1u), e->count);
@@ -82,8 +79,7 @@ void soft_io_complete(struct soft_cpu *c)
     case IO_PORT_OUTS:
     case IO_MMIO_WRITE:
     case IO_PORT_OUT:
-    case IO_EOI:
-        break;
+    case IO_EOI: break;
     }
     log->made++;
 }
@@ -116,9 +112,12 @@ int soft_doorbell_add(struct soft_vm *vm, bool pio, uint64_t addr, unsigned size
     else if (vm->ndoorbells == SOFT_MAX_DOORBELLS)
         ret = -ENOSPC;
     else
-        vm->doorbells[vm->ndoorbells++] = (struct soft_doorbell){
-            .addr = addr, .value = value, .fd = fd, .size = (uint8_t)size, .pio = pio,
-            .match = match };
+        vm->doorbells[vm->ndoorbells++] = (struct soft_doorbell){ .addr = addr,
+                                                                  .value = value,
+                                                                  .fd = fd,
+                                                                  .size = (uint8_t)size,
+                                                                  .pio = pio,
+                                                                  .match = match };
     pthread_rwlock_unlock(&vm->tables_lock);
     return ret;
 }
@@ -210,8 +209,8 @@ int soft_io_allowed(struct soft_cpu *c, uint16_t port, unsigned size)
         soft_io_breakpoints(c, port, size);
     if (!soft_pe(c) || (!soft_v86(c) && c->cpl <= soft_iopl(c)))
         return 0;
-    if ((tr->attr & (SEG_ATTR_P | SEG_ATTR_UNUSABLE)) != SEG_ATTR_P ||
-        (tr->attr & 0xd) != 9 || tr->limit < 103)
+    if ((tr->attr & (SEG_ATTR_P | SEG_ATTR_UNUSABLE)) != SEG_ATTR_P || (tr->attr & 0xd) != 9 ||
+        tr->limit < 103)
         return soft_gp0(c);
     r = soft_sys_read(c, tr->base + 102, 2, &map);
     if (r)
@@ -291,8 +290,8 @@ int soft_io_ins(struct soft_cpu *c, uint16_t port, unsigned size, void *data, un
     return port_exit(c, port, size, false, true, max);
 }
 
-int soft_io_outs(struct soft_cpu *c, uint16_t port, unsigned size, const void *data,
-                 unsigned count, unsigned *done)
+int soft_io_outs(struct soft_cpu *c, uint16_t port, unsigned size, const void *data, unsigned count,
+                 unsigned *done)
 {
     const struct soft_io_entry *e = log_next(c, IO_PORT_OUTS, port, size);
     uint64_t v = 0;

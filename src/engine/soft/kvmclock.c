@@ -10,7 +10,7 @@
 #include "engine/soft/soft.h"
 
 struct pvclock_time_info {
-    uint32_t version;           /* odd: being written */
+    uint32_t version; /* odd: being written */
     uint32_t pad0;
     uint64_t tsc_timestamp;
     uint64_t system_time;       /* ns at tsc_timestamp */
@@ -25,7 +25,7 @@ _Static_assert(sizeof(struct pvclock_time_info) == 32, "pvclock ABI");
 
 struct pvclock_wall_clock {
     uint32_t version;
-    uint32_t sec, nsec;         /* wall clock time at system_time 0 */
+    uint32_t sec, nsec; /* wall clock time at system_time 0 */
 };
 
 /* Scale of hz to nanoseconds with the largest 32-bit factor. */
@@ -100,8 +100,7 @@ int kvmclock_wrmsr(struct soft_cpu *c, uint32_t msr, uint64_t v)
         c->s.kvm_system_time = v;
         kvmclock_update(c);
         return 0;
-    default:
-        return soft_gp0(c);
+    default: return soft_gp0(c);
     }
 }
 

@@ -10,8 +10,8 @@
 
 #include "base/log.h"
 
-#define VERSION 0x50014u        /* version 0x14, LVT entries 0 to 5, no EOI suppression */
-#define SVR_WRITABLE 0x3ffu     /* vector, enable, focus checking */
+#define VERSION      0x50014u /* version 0x14, LVT entries 0 to 5, no EOI suppression */
+#define SVR_WRITABLE 0x3ffu   /* vector, enable, focus checking */
 
 /* A word that senders on other threads read. */
 #define PUBLISH(x, v) __atomic_store_n(&(x), (v), __ATOMIC_RELAXED)
@@ -74,8 +74,7 @@ void lapic_local(struct soft_cpu *c, uint32_t lvt)
         c->s.nmi_pending = true;
         atomic_fetch_or(&c->attention, ATT_EVENT);
         break;
-    default:
-        break;
+    default: break;
     }
 }
 
@@ -193,22 +192,22 @@ void lapic_reset(struct soft_cpu *c, bool init)
 static int write_base(struct soft_cpu *c, uint64_t v)
 {
     struct lapic_state *a = &c->s.lapic;
-    const uint64_t mode = APIC_BASE_EN | APIC_BASE_EXTD, old = a->base & mode, new = v & mode;
+    const uint64_t mode = APIC_BASE_EN | APIC_BASE_EXTD, old = a->base & mode, next = v & mode;
     const uint64_t allowed = mode | APIC_BASE_BSP |
                              (size_mask(8) >> (64 - c->vm->model->phys_bits) & MEM_PAGE_MASK);
 
-    if ((v & ~allowed) || new == APIC_BASE_EXTD || ((new & APIC_BASE_EXTD) && !old) ||
-        (old == mode && new == APIC_BASE_EN) ||
-        ((new & APIC_BASE_EXTD) && !soft_has(c, F_X2APIC)))
+    if ((v & ~allowed) || next == APIC_BASE_EXTD || ((next & APIC_BASE_EXTD) && !old) ||
+        (old == mode && next == APIC_BASE_EN) ||
+        ((next & APIC_BASE_EXTD) && !soft_has(c, F_X2APIC)))
         return soft_gp0(c);
-    if (!old && new)
+    if (!old && next)
         lapic_state_reset(a, c->id, v & APIC_BASE_BSP, true);
     PUBLISH(a->base, v);
-    if (old != mode && new == mode) {
+    if (old != mode && next == mode) {
         a->id = c->id;
         PUBLISH(a->ldr, (c->id >> 4) << 16 | 1u << (c->id & 15));
     }
-    if (new != old)
+    if (next != old)
         soft_recheck_events(c);
     /* The register page has moved, or has come or gone. */
     soft_flush_all(c);

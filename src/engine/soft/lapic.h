@@ -6,10 +6,11 @@
 #include "engine/soft/soft.h"
 
 /* IA32_APIC_BASE (SDM 3A 10.4.4, 10.12.1). */
-#define APIC_BASE_BSP BIT(8)
+#define APIC_BASE_BSP  BIT(8)
 #define APIC_BASE_EXTD BIT(10)
-#define APIC_BASE_EN BIT(11)
+#define APIC_BASE_EN   BIT(11)
 
+/* clang-format off */
 /* Registers by number: MMIO offset / 16 = x2APIC MSR - 0x800. */
 enum lapic_reg {
     APIC_ID = 0x02, APIC_VERSION = 0x03, APIC_TPR = 0x08, APIC_APR = 0x09, APIC_PPR = 0x0a,
@@ -19,16 +20,17 @@ enum lapic_reg {
     APIC_LVT_LINT0 = 0x35, APIC_LVT_LINT1 = 0x36, APIC_LVT_ERROR = 0x37, APIC_TIMER_ICR = 0x38,
     APIC_TIMER_CCR = 0x39, APIC_TIMER_DCR = 0x3e, APIC_SELF_IPI = 0x3f,
 };
+/* clang-format on */
 
-#define APIC_SVR_ENABLE BIT(8)
-#define APIC_LVT_MASKED BIT(16)
+#define APIC_SVR_ENABLE    BIT(8)
+#define APIC_LVT_MASKED    BIT(16)
 #define APIC_LVT_MODE(lvt) ((lvt) >> 8 & 7)
 enum { APIC_FIXED, APIC_LOWEST, APIC_SMI, APIC_NMI = 4, APIC_INIT, APIC_STARTUP, APIC_EXTINT };
 
 /* ESR (SDM 3A 10.5.3). */
-#define APIC_ESR_SEND_VECTOR BIT(5)
+#define APIC_ESR_SEND_VECTOR    BIT(5)
 #define APIC_ESR_RECEIVE_VECTOR BIT(6)
-#define APIC_ESR_REGISTER BIT(7)
+#define APIC_ESR_REGISTER       BIT(7)
 
 static inline bool lapic_is_x2(const struct lapic_state *a)
 {

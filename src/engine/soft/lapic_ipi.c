@@ -10,13 +10,13 @@
 
 #include "base/log.h"
 
-#define READ(x) __atomic_load_n(&(x), __ATOMIC_RELAXED)
-#define X2_BROADCAST 0xffffffffu
+#define READ(x)         __atomic_load_n(&(x), __ATOMIC_RELAXED)
+#define X2_BROADCAST    0xffffffffu
 #define XAPIC_BROADCAST 0xffu
 
 struct message {
     uint32_t dest;
-    bool x2;            /* dest has 32 bits (sent by an x2APIC) */
+    bool x2; /* dest has 32 bits (sent by an x2APIC) */
     bool logical;
     bool level;
     uint8_t mode;
@@ -35,12 +35,8 @@ static void post(struct soft_cpu *t, const struct message *m)
 {
     switch (m->mode) {
     case APIC_FIXED:
-    case APIC_LOWEST:
-        post_vector(t, m->vector, m->level);
-        return;
-    case APIC_NMI:
-        atomic_store(&t->inbox.nmi, true);
-        break;
+    case APIC_LOWEST: post_vector(t, m->vector, m->level); return;
+    case APIC_NMI: atomic_store(&t->inbox.nmi, true); break;
     case APIC_INIT:
         atomic_store(&t->inbox.sipi, false);
         atomic_store(&t->inbox.init, true);
@@ -49,9 +45,7 @@ static void post(struct soft_cpu *t, const struct message *m)
         atomic_store(&t->inbox.sipi_vector, m->vector);
         atomic_store(&t->inbox.sipi, true);
         break;
-    case APIC_EXTINT:
-        atomic_store(&t->inbox.extint_msg, true);
-        break;
+    case APIC_EXTINT: atomic_store(&t->inbox.extint_msg, true); break;
     default:
         /* SMI: there is no system management mode. */
         log_guest(LOG_APIC, "message with delivery mode %u dropped", m->mode);
@@ -68,7 +62,7 @@ static bool matches_logical(const struct lapic_state *a, uint64_t base, const st
         return ldr >> 16 == m->dest >> 16 && (ldr & m->dest & 0xffff);
     if (m->x2 && m->dest > 0xff)
         return false;
-    if (READ(a->dfr) >> 28 == 0xf)      /* flat model */
+    if (READ(a->dfr) >> 28 == 0xf) /* flat model */
         return id & mda;
     return (mda >> 4 == 0xf || mda >> 4 == id >> 4) && (id & mda & 0xf);
 }
@@ -136,9 +130,11 @@ void lapic_send_icr(struct soft_cpu *c)
     const uint32_t icr = a->icr_low;
     const bool x2 = lapic_is_x2(a);
     /* IPIs are edges, whatever the trigger mode says (SDM 3A 10.6.1). */
-    const struct message m = {
-        .dest = x2 ? a->icr_high : a->icr_high >> 24, .x2 = x2, .logical = icr >> 11 & 1,
-        .mode = icr >> 8 & 7, .vector = (uint8_t)icr };
+    const struct message m = { .dest = x2 ? a->icr_high : a->icr_high >> 24,
+                               .x2 = x2,
+                               .logical = icr >> 11 & 1,
+                               .mode = icr >> 8 & 7,
+                               .vector = (uint8_t)icr };
 
     /* INIT level de-assert: not since the Pentium 4. */
     if (m.mode == APIC_INIT && (icr & 0xc000) == 0x8000)
@@ -163,9 +159,11 @@ void lapic_send_icr(struct soft_cpu *c)
  * data bits 7:0 vector, 10:8 delivery mode, 15 level triggered. */
 void lapic_msi(struct soft_vm *vm, uint64_t address, uint32_t data)
 {
-    struct message m = {
-        .dest = address >> 12 & 0xff, .logical = address >> 2 & 1, .level = data >> 15 & 1,
-        .mode = data >> 8 & 7, .vector = (uint8_t)data };
+    struct message m = { .dest = address >> 12 & 0xff,
+                         .logical = address >> 2 & 1,
+                         .level = data >> 15 & 1,
+                         .mode = data >> 8 & 7,
+                         .vector = (uint8_t)data };
 
     if (address >> 20 != 0xfee) {
         log_guest(LOG_APIC, "MSI to %#llx dropped", (unsigned long long)address);

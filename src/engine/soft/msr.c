@@ -10,41 +10,44 @@
 #include "engine/soft/lapic.h"
 
 enum {
-    MSR_PLATFORM_ID = 0x17, MSR_DEBUGCTL = 0x1d9, MSR_LASTBRANCH_FROM = 0x1db,
+    MSR_PLATFORM_ID = 0x17,
+    MSR_DEBUGCTL = 0x1d9,
+    MSR_LASTBRANCH_FROM = 0x1db,
     MSR_LASTINT_TO = 0x1de,
 };
-#define MSR_SYSCFG 0xc0010010u
-#define MSR_HWCR 0xc0010015u
-#define MSR_IORR_BASE0 0xc0010016u
-#define MSR_TOP_MEM 0xc001001au
-#define MSR_TOP_MEM2 0xc001001du
-#define MSR_NB_CFG 0xc001001fu
+#define MSR_SYSCFG       0xc0010010u
+#define MSR_HWCR         0xc0010015u
+#define MSR_IORR_BASE0   0xc0010016u
+#define MSR_TOP_MEM      0xc001001au
+#define MSR_TOP_MEM2     0xc001001du
+#define MSR_NB_CFG       0xc001001fu
 #define MSR_PATCH_LOADER 0xc0010020u
-#define MSR_INT_PENDING 0xc0010055u
-#define MSR_TSEG_ADDR 0xc0010112u
-#define MSR_TSEG_MASK 0xc0010113u
-#define MSR_VM_CR 0xc0010114u
-#define MSR_LS_CFG 0xc0011020u
-#define MSR_DE_CFG 0xc0011029u
+#define MSR_INT_PENDING  0xc0010055u
+#define MSR_TSEG_ADDR    0xc0010112u
+#define MSR_TSEG_MASK    0xc0010113u
+#define MSR_VM_CR        0xc0010114u
+#define MSR_LS_CFG       0xc0011020u
+#define MSR_DE_CFG       0xc0011029u
 #define MSR_AMD_CFG_LAST 0xc001102fu
 
-#define HWCR_TSC_FREQ_SEL BIT(24)       /* the TSC counts at P0's rate, whatever happens */
-#define HWCR_WRITABLE (BIT(3) | BIT(6) | BIT(8) | BIT(18) | BIT(24))
+#define HWCR_TSC_FREQ_SEL       BIT(24) /* the TSC counts at P0's rate, whatever happens */
+#define HWCR_WRITABLE           (BIT(3) | BIT(6) | BIT(8) | BIT(18) | BIT(24))
 #define DE_CFG_LFENCE_SERIALIZE BIT(1)
-#define VM_CR_SVMDIS BIT(4)
+#define VM_CR_SVMDIS            BIT(4)
 /* RDCL_NO, SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO, PSCHANGE_MC_NO, TAA_NO, SBDR_SSDP_NO,
  * FBSDP_NO, PSDP_NO, PBRSB_NO, GDS_NO, RFDS_NO, ITS_NO: what a guest would do
  * against these has no effect on code that an engine runs for it. */
-#define ARCH_CAPABILITIES (BIT(0) | BIT(3) | BIT(4) | BIT(5) | BIT(6) | BIT(8) | BIT(13) | BIT(14) | \
-                           BIT(15) | BIT(24) | BIT(26) | BIT(27) | BIT(62))
+#define ARCH_CAPABILITIES                                                                          \
+    (BIT(0) | BIT(3) | BIT(4) | BIT(5) | BIT(6) | BIT(8) | BIT(13) | BIT(14) | BIT(15) | BIT(24) | \
+     BIT(26) | BIT(27) | BIT(62))
 #define FEATURE_CONTROL_LOCKED BIT(0)
-#define MISC_ENABLE_READONLY (BIT(7) | BIT(11) | BIT(12))
-#define MISC_ENABLE_WRITABLE (BIT(0) | BIT(3) | BIT(16) | BIT(18) | BIT(22) | BIT(23) | BIT(34))
-#define MTRRCAP 0x508u                  /* 8 variable ranges, fixed ranges, write combining */
+#define MISC_ENABLE_READONLY   (BIT(7) | BIT(11) | BIT(12))
+#define MISC_ENABLE_WRITABLE   (BIT(0) | BIT(3) | BIT(16) | BIT(18) | BIT(22) | BIT(23) | BIT(34))
+#define MTRRCAP                0x508u /* 8 variable ranges, fixed ranges, write combining */
 /* What KVM reports, for want of a patch level of our own. */
-#define PATCH_LEVEL_AMD 0x01000065u
+#define PATCH_LEVEL_AMD   0x01000065u
 #define PATCH_LEVEL_INTEL 0x100000000ULL
-#define DEBUGCTL_LBR_BTF 3u
+#define DEBUGCTL_LBR_BTF  3u
 
 static int unknown(struct soft_cpu *c, const char *what, uint32_t msr)
 {
@@ -78,11 +81,14 @@ static uint64_t *plain(struct soft_cpu *c, uint32_t msr)
 static bool holds_address(uint32_t msr)
 {
     switch (msr) {
-    case MSR_LSTAR: case MSR_CSTAR: case MSR_FS_BASE: case MSR_GS_BASE: case MSR_KERNEL_GS_BASE:
-    case MSR_SYSENTER_ESP: case MSR_SYSENTER_EIP:
-        return true;
-    default:
-        return false;
+    case MSR_LSTAR:
+    case MSR_CSTAR:
+    case MSR_FS_BASE:
+    case MSR_GS_BASE:
+    case MSR_KERNEL_GS_BASE:
+    case MSR_SYSENTER_ESP:
+    case MSR_SYSENTER_EIP: return true;
+    default: return false;
     }
 }
 
@@ -110,8 +116,8 @@ static uint64_t *mtrr(struct soft_cpu *c, uint32_t msr)
     case MSR_MTRR_FIX16K_A0000: return &c->s.mtrr_fix[2];
     case MSR_MTRR_FIX4K ... MSR_MTRR_FIX4K + 7: return &c->s.mtrr_fix[3 + msr - MSR_MTRR_FIX4K];
     case MSR_MTRR_PHYSBASE0 ... MSR_MTRR_PHYSBASE0 + 15:
-        return msr & 1 ? &c->s.mtrr_mask[(msr - MSR_MTRR_PHYSBASE0) / 2] :
-               &c->s.mtrr_base[(msr - MSR_MTRR_PHYSBASE0) / 2];
+        return msr & 1 ? &c->s.mtrr_mask[(msr - MSR_MTRR_PHYSBASE0) / 2]
+                       : &c->s.mtrr_base[(msr - MSR_MTRR_PHYSBASE0) / 2];
     default: return NULL;
     }
 }
@@ -171,10 +177,8 @@ static bool read_amd(uint32_t msr, uint64_t *v)
     case MSR_TSEG_ADDR:
     case MSR_TSEG_MASK:
     case MSR_LS_CFG ... MSR_DE_CFG - 1:
-    case MSR_DE_CFG + 1 ... MSR_AMD_CFG_LAST:
-        return true;
-    default:
-        return false;
+    case MSR_DE_CFG + 1 ... MSR_AMD_CFG_LAST: return true;
+    default: return false;
     }
 }
 
@@ -189,10 +193,8 @@ static bool write_amd(uint32_t msr, uint64_t v)
     case MSR_PATCH_LOADER:
     case MSR_INT_PENDING:
     case MSR_LS_CFG ... MSR_DE_CFG - 1:
-    case MSR_DE_CFG + 1 ... MSR_AMD_CFG_LAST:
-        return true;
-    default:
-        return false;
+    case MSR_DE_CFG + 1 ... MSR_AMD_CFG_LAST: return true;
+    default: return false;
     }
 }
 
@@ -232,10 +234,8 @@ static int read_other(struct soft_cpu *c, uint32_t msr, uint64_t *v)
     case MSR_TSC_AUX: *v = c->s.tsc_aux; return soft_has(c, F_RDTSCP) ? 0 : soft_gp0(c);
     case MSR_EFER: *v = c->s.efer; return 0;
     case MSR_MTRRCAP: *v = MTRRCAP; return 0;
-    case MSR_MCG_CAP: *v = 0; return 0;         /* no banks */
-    case MSR_BIOS_SIGN_ID:
-        *v = c->vm->model->amd ? PATCH_LEVEL_AMD : PATCH_LEVEL_INTEL;
-        return 0;
+    case MSR_MCG_CAP: *v = 0; return 0; /* no banks */
+    case MSR_BIOS_SIGN_ID: *v = c->vm->model->amd ? PATCH_LEVEL_AMD : PATCH_LEVEL_INTEL; return 0;
     case MSR_DEBUGCTL:
     case MSR_LASTBRANCH_FROM ... MSR_LASTINT_TO: *v = 0; return 0;
     case MSR_KVM_WALL_CLOCK:
