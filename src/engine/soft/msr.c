@@ -59,7 +59,7 @@ static int unknown(struct soft_cpu *c, const char *what, uint32_t msr)
 /* ---- plain storage ------------------------------------------------------------ */
 
 /* MSRs of 64 bits that are stored and read back, or NULL. */
-static uint64_t *plain(struct soft_cpu *c, uint32_t msr)
+__attribute__((nonnull)) static uint64_t *plain(struct soft_cpu *c, uint32_t msr)
 {
     switch (msr) {
     case MSR_STAR: return &c->s.star;
@@ -107,7 +107,7 @@ static bool memory_types(uint64_t v, bool pat)
     return true;
 }
 
-static uint64_t *mtrr(struct soft_cpu *c, uint32_t msr)
+__attribute__((nonnull)) static uint64_t *mtrr(struct soft_cpu *c, uint32_t msr)
 {
     switch (msr) {
     case MSR_MTRR_DEF_TYPE: return &c->s.mtrr_def_type;
