@@ -215,6 +215,8 @@ unsigned compare(const struct test_case *t, const struct outcome *native, const 
                  FILE *f);
 /* The ignored flags of a case by its instructions; aborts the run if wider than the manual's. */
 void compare_init(void);
+/* Does it leave flags that we ignore? */
+bool compare_ignores(unsigned mnemonic);
 /* How many instructions of the case have run, and whether the last one retired. */
 unsigned case_ran(const struct test_case *t, const struct outcome *o, bool *last_retired);
 int run_pair(const struct test_case *t, struct outcome *guest);

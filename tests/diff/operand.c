@@ -200,12 +200,17 @@ static bool place_operand(struct gen *g, struct decoded *d, const ZydisDecodedOp
 {
     unsigned asize = d->z.address_width / 8;
     unsigned len = op->size ? op->size / 8 : 64;
-    uint64_t target = pick_target(g->r, len, asize) - segment_base(g, op);
+    uint64_t base_la = segment_base(g, op), target = pick_target(g->r, len, asize);
     uint64_t sum = (uint64_t)op->mem.disp.value;
     int base = gpr_of(op->mem.base), index = gpr_of(op->mem.index);
     unsigned scale = op->mem.scale ? op->mem.scale : 1;
     bool rip = op->mem.base == ZYDIS_REGISTER_RIP || op->mem.base == ZYDIS_REGISTER_EIP;
 
+    /* An offset that is canonical only together with its segment's base, or a
+     * displacement that is no 32-bit number from the instruction's start: not here. */
+    if ((base_la && target >> 47) || (rip && op->mem.disp.value > 0x7ffffff0))
+        return false;
+    target -= base_la;
     if (op->mem.type == ZYDIS_MEMOP_TYPE_VSIB) {
         spread_vsib(g, op, vsib_elem(d->z.mnemonic));
         index = -1;

@@ -128,6 +128,16 @@ static bool lower_extend(struct lower *l)
     return set(l, is_mem(b) ? e->m16[n] : e->r16[n]);
 }
 
+static int op_movsxd_16(struct soft_cpu *c, const struct insn *i)
+{
+    uint64_t v;
+    int r = insn_load(c, i, 4, &v);
+
+    if (!r)
+        gpr_set(c, i->reg, 2, v);
+    return r;
+}
+
 /* MOVSXD moves 16 or 32 bits unless REX.W is there (SDM 2B MOVSXD). */
 static bool lower_movsxd(struct lower *l)
 {
@@ -135,6 +145,8 @@ static bool lower_movsxd(struct lower *l)
     bool mem = is_mem(&l->op[1]);
 
     l->insn->osize = (uint8_t)size_of(&l->op[0]);
+    if (n == 1 && mem && l->model->amd)     /* AMD reads 32 bits of memory all the same */
+        return set(l, op_movsxd_16);
     if (n == 3)
         return set(l, mem ? fns_movsxd_m[3] : fns_movsxd[3]);
     return set(l, mem ? forms_mov.rm[n] : forms_mov.rr[n]);

@@ -222,16 +222,14 @@ static void compare(struct soft_cpu *c, unsigned size, uint64_t a, uint64_t b)
 static int scan(struct soft_cpu *c, const struct insn *i, bool src)
 {
     struct string_op s = begin(c, i);
-    bool stopped = false, amd = c->vm->model->amd;  /* AMD reads ES:rDI first */
+    bool stopped = false;
     uint64_t a = gpr_get(c, CPU_RAX * 8, i->osize), b, la;
     int r = 0;
 
     while (!stopped && more(&s)) {
-        if (src && !amd && ((r = source_linear(&s, &la)) || (r = load(c, la, i->osize, &a))))
+        if (src && ((r = source_linear(&s, &la)) || (r = load(c, la, i->osize, &a))))
             break;
         if ((r = dest_linear(&s, false, &la)) || (r = load(c, la, i->osize, &b)))
-            break;
-        if (src && amd && ((r = source_linear(&s, &la)) || (r = load(c, la, i->osize, &a))))
             break;
         compare(c, i->osize, a, b);
         stopped = (i->flags & INSN_REP && a != b) || (i->flags & INSN_REPNE && a == b);

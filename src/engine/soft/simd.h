@@ -124,6 +124,9 @@ static inline simd_stub simd_stub_find(const struct simd_op *op, uint8_t imm)
 simd_stub simd_stub_make(const struct simd_op *op, uint8_t imm);
 bool simd_stub_run_once(const struct simd_op *op, uint8_t imm, void *mem,
                         void *const slot[SLOT_COUNT], struct simd_frame *f);
+/* Stubs need SIGFPE: done by the first use of any, to be done again if somebody
+ * else has taken it since. */
+void simd_catch_sigfpe(void);
 /* x87: code (len 0: none) with the memory operand at [rdi] and the FXSAVE
  * image at rsi.  key < X87_KEYS names the instruction.  NULL: no executable
  * memory.  flags: it reads or writes the arithmetic flags. */
@@ -149,6 +152,12 @@ static inline int simd_check(struct soft_cpu *c, enum simd_check kind)
                                     (c->s.xcr0 & 6) == 6))
         return 0;
     return simd_check_slow(c, kind);
+}
+/* The operand's address faulted with r: a misaligned one is #GP before it is
+ * non-canonical (which may be #SS).  align: a power of two, or 0 for none. */
+static inline int simd_bad_address(struct soft_cpu *c, const struct insn *i, unsigned align, int r)
+{
+    return align && c->code64 && (insn_offset(c, i) & (align - 1)) ? soft_gp0(c) : r;
 }
 /* Turn x87 state into MMX state (SDM 1 9.5): TOP 0, all tags valid. */
 void simd_enter_mmx(struct soft_cpu *c);

@@ -42,6 +42,15 @@ static int element_linear(struct soft_cpu *c, const struct insn *i, uint64_t off
     return soft_linear(c, i->seg, cut(i, off), size, write, la);
 }
 
+/* Of a masked operand: its parts do not wrap at 4 GiB. */
+static int lane_linear(struct soft_cpu *c, const struct insn *i, uint64_t off, unsigned size,
+                       bool write, uint64_t *la)
+{
+    if (!c->code64 && off + size - 1 > 0xffffffff)
+        return soft_raise_err(c, i->seg == SEG_SS ? VEC_SS : VEC_GP, 0);
+    return soft_linear(c, i->seg, off, size, write, la);
+}
+
 /* The address if the operand needs no checks but the TLB's, for the fast paths. */
 static bool flat_linear(struct soft_cpu *c, const struct insn *i, const struct simd_op *op, uint64_t *la)
 {
@@ -56,14 +65,11 @@ static int check_align(struct soft_cpu *c, const struct insn *i, const struct si
 
     if (!mask && c->vm->model->amd)
         return 0;
-    if (!op->align && c->code64)
+    if (!op->align)
         return 0;
-    /* Segment limits count for the whole operand. */
     if (insn_linear(c, i, op->size, op->flags & SO_STORE, &la))
         return SOFT_FAULT;
-    if (op->align && (la & (op->align - 1u)))
-        return soft_gp0(c);
-    return 0;
+    return la & (op->align - 1u) ? soft_gp0(c) : 0;
 }
 
 static int load_elements(struct soft_cpu *c, const struct insn *i, const struct simd_op *op,
@@ -75,7 +81,7 @@ static int load_elements(struct soft_cpu *c, const struct insn *i, const struct 
     memset(bounce, 0, 64);
     for (; mask; mask &= mask - 1) {
         unsigned e = (unsigned)__builtin_ctzll(mask) * op->elem;
-        r = element_linear(c, i, off + e, op->elem, false, &la);
+        r = lane_linear(c, i, off + e, op->elem, false, &la);
         if (!r)
             r = soft_read(c, la, op->elem, &v);
         if (r)
@@ -105,8 +111,8 @@ static uint64_t access_mask(struct soft_cpu *c, const struct insn *i, const stru
     return op->flags & SO_PACK ? low_bits((unsigned)__builtin_popcountll(mask)) : mask;
 }
 
-int simd_load_masked(struct soft_cpu *c, const struct insn *i, const struct simd_op *op,
-                     uint8_t *bounce, void **mem)
+static int load_masked(struct soft_cpu *c, const struct insn *i, const struct simd_op *op,
+                       uint8_t *bounce, void **mem)
 {
     uint64_t la, mask = access_mask(c, i, op);
     int r = check_align(c, i, op, mask);
@@ -120,6 +126,25 @@ int simd_load_masked(struct soft_cpu *c, const struct insn *i, const struct simd
     }
     *mem = bounce;
     return load_elements(c, i, op, mask, bounce);
+}
+
+/* VMASKMOV, VPMASKMOV, gathers and scatters do not check alignment. */
+static uint32_t ac_off(struct soft_cpu *c, bool off)
+{
+    uint32_t ac = off ? c->rflags & X86_AC : 0;
+
+    c->rflags &= ~ac;
+    return ac;
+}
+
+int simd_load_masked(struct soft_cpu *c, const struct insn *i, const struct simd_op *op,
+                     uint8_t *bounce, void **mem)
+{
+    uint32_t ac = ac_off(c, op->flags & SO_VMASK);
+    int r = load_masked(c, i, op, bounce, mem);
+
+    c->rflags |= ac;
+    return r;
 }
 
 /* Faults of a store, before anything is computed. */
@@ -141,7 +166,7 @@ int simd_probe_store(struct soft_cpu *c, const struct insn *i, const struct simd
             r = soft_probe(c, la, op->size, ACCESS_WRITE);
     }
     for (; mask && !r; mask &= mask - 1) {
-        r = element_linear(c, i, off + (unsigned)__builtin_ctzll(mask) * op->elem, op->elem, true, &la);
+        r = lane_linear(c, i, off + (unsigned)__builtin_ctzll(mask) * op->elem, op->elem, true, &la);
         if (!r)
             r = soft_align(c, la, op->elem);
         if (!r)
@@ -150,8 +175,8 @@ int simd_probe_store(struct soft_cpu *c, const struct insn *i, const struct simd
     return r;
 }
 
-int simd_store_masked(struct soft_cpu *c, const struct insn *i, const struct simd_op *op,
-                      const uint8_t *bounce)
+static int store_masked(struct soft_cpu *c, const struct insn *i, const struct simd_op *op,
+                        const uint8_t *bounce)
 {
     uint64_t mask = access_mask(c, i, op), off = insn_offset(c, i), la, v;
     int r = simd_probe_store(c, i, op);
@@ -160,10 +185,20 @@ int simd_store_masked(struct soft_cpu *c, const struct insn *i, const struct sim
         unsigned e = (unsigned)__builtin_ctzll(mask) * op->elem;
         v = 0;
         memcpy(&v, bounce + e, op->elem);
-        r = element_linear(c, i, off + e, op->elem, true, &la);
+        r = lane_linear(c, i, off + e, op->elem, true, &la);
         if (!r)
             r = soft_write(c, la, op->elem, v);
     }
+    return r;
+}
+
+int simd_store_masked(struct soft_cpu *c, const struct insn *i, const struct simd_op *op,
+                      const uint8_t *bounce)
+{
+    uint32_t ac = ac_off(c, op->flags & SO_VMASK);
+    int r = store_masked(c, i, op, bounce);
+
+    c->rflags |= ac;
     return r;
 }
 
@@ -177,7 +212,8 @@ static int maskmov(struct soft_cpu *c, const struct insn *i, const uint8_t *src,
     int r = 0;
 
     /* AMD's CPUs fault whatever the mask is; the manuals leave it open. */
-    if (c->vm->model->amd && !(r = element_linear(c, i, off, len, true, &la)))
+    if (c->vm->model->amd && !(r = element_linear(c, i, off, len, true, &la)) &&
+        !(r = soft_align(c, la, len)))
         r = soft_probe(c, la, len, ACCESS_WRITE);
     if (r)
         return r;
@@ -330,14 +366,11 @@ static int gather(struct soft_cpu *c, const struct insn *i)
     return r ? r : SOFT_NEXT;
 }
 
-/* Alignment is not checked, whatever EFLAGS.AC says. */
 static int vsib_run(struct soft_cpu *c, const struct insn *i, int (*fn)(struct soft_cpu *, const struct insn *))
 {
-    uint32_t ac = c->rflags & X86_AC;
-    int r;
+    uint32_t ac = ac_off(c, true);
+    int r = fn(c, i);
 
-    c->rflags &= ~(uint32_t)X86_AC;
-    r = fn(c, i);
     c->rflags |= ac;
     return r;
 }

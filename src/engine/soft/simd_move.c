@@ -21,8 +21,10 @@ static inline int load16(struct soft_cpu *c, const struct insn *i, unsigned alig
     uint64_t la;
     const void *p;
 
-    if (unlikely(simd_check(c, CHECK_SSE) || insn_linear(c, i, 16, false, &la)))
+    if (unlikely(simd_check(c, CHECK_SSE)))
         return SOFT_FAULT;
+    if (unlikely(insn_linear(c, i, 16, false, &la)))
+        return simd_bad_address(c, i, align + (align > 0), SOFT_FAULT);
     if (unlikely(la & align))
         return soft_gp0(c);
     p = tlb_read_ptr(c, la, 16);
@@ -39,8 +41,10 @@ static inline int store16(struct soft_cpu *c, const struct insn *i, unsigned ali
     uint64_t la;
     void *p;
 
-    if (unlikely(simd_check(c, CHECK_SSE) || insn_linear(c, i, 16, true, &la)))
+    if (unlikely(simd_check(c, CHECK_SSE)))
         return SOFT_FAULT;
+    if (unlikely(insn_linear(c, i, 16, true, &la)))
+        return simd_bad_address(c, i, align + (align > 0), SOFT_FAULT);
     if (unlikely(la & align))
         return soft_gp0(c);
     p = tlb_write_ptr(c, la, 16);
@@ -87,8 +91,10 @@ static int op_vmov_load(struct soft_cpu *c, const struct insn *i)
     uint64_t la;
     int r;
 
-    if (unlikely(simd_check(c, CHECK_VEX) || insn_linear(c, i, op->size, false, &la)))
+    if (unlikely(simd_check(c, CHECK_VEX)))
         return SOFT_FAULT;
+    if (unlikely(insn_linear(c, i, op->size, false, &la)))
+        return simd_bad_address(c, i, op->align, SOFT_FAULT);
     if (unlikely(op->align && (la & (op->align - 1u))))
         return soft_gp0(c);
     p = tlb_read_ptr(c, la, op->size);
@@ -109,8 +115,10 @@ static int op_vmov_store(struct soft_cpu *c, const struct insn *i)
     uint8_t *p;
     int r;
 
-    if (unlikely(simd_check(c, CHECK_VEX) || insn_linear(c, i, op->size, true, &la)))
+    if (unlikely(simd_check(c, CHECK_VEX)))
         return SOFT_FAULT;
+    if (unlikely(insn_linear(c, i, op->size, true, &la)))
+        return simd_bad_address(c, i, op->align, SOFT_FAULT);
     if (unlikely(op->align && (la & (op->align - 1u))))
         return soft_gp0(c);
     p = tlb_write_ptr(c, la, op->size);

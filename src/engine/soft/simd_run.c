@@ -133,7 +133,7 @@ static int fetch(struct soft_cpu *c, const struct insn *i, const struct simd_op 
         return simd_load_masked(c, i, op, bounce, mem);
     r = insn_linear(c, i, op->size, false, &la);
     if (r)
-        return r;
+        return simd_bad_address(c, i, op->align, r);
     if (op->align && (la & (op->align - 1u))) {
         if (!misaligned_allowed(c, op))
             return soft_gp0(c);
@@ -157,7 +157,7 @@ static int store(struct soft_cpu *c, const struct insn *i, const struct simd_op 
         return simd_store_masked(c, i, op, bounce);
     r = insn_linear(c, i, op->size, true, &la);
     if (r)
-        return r;
+        return simd_bad_address(c, i, op->align, r);
     if (op->align && (la & (op->align - 1u)))
         return soft_gp0(c);
     if (op->size > 8)

@@ -116,6 +116,8 @@ static int image_linear(struct soft_cpu *c, const struct insn *i, unsigned size,
 {
     int r = insn_linear(c, i, size, write, la);
 
+    if (!r && align == 16)      /* FXSAVE, FXRSTOR: #AC before #GP */
+        r = soft_align(c, *la, 4);
     if (r)
         return r;
     return *la & (align - 1) ? soft_gp0(c) : 0;
