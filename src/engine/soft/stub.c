@@ -61,7 +61,7 @@ static void sigfpe(int sig, siginfo_t *info, void *context)
         signal(sig, SIG_DFL);           /* the instruction is executed again: ends the process */
 }
 
-static void catch_sigfpe(void)
+void simd_catch_sigfpe(void)
 {
     struct sigaction sa = { .sa_sigaction = sigfpe, .sa_flags = SA_SIGINFO | SA_ONSTACK };
 
@@ -88,7 +88,7 @@ static void init(void)
     area.rx = rx;
     area.failed = false;
     emit_raised();
-    catch_sigfpe();
+    simd_catch_sigfpe();
     /* For the slot that is rewritten; if the kernel refuses, see below. */
     syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0);
 out:
