@@ -218,7 +218,8 @@ struct soft_cpu {
 
     struct tlb_entry tlbs[VIEW_COUNT][TLB_SIZE];
     struct ftlb_entry ftlb[FTLB_SIZE];
-    void *engine;               /* interp's or bt's own */
+    struct soft_blocks *blocks; /* blocks.c: decoded code */
+    int fd;                     /* memfd that holds this struct, page aligned */
 };
 
 #define SOFT_MAX_DOORBELLS 256
