@@ -11,13 +11,13 @@
 
 #include "base/util.h"
 
-#define CAP_ID        0x11
-#define CAP_LEN       12u
-#define CAP_CONTROL   2u
-#define CAP_TABLE     4u
-#define CAP_PBA       8u
-#define CONTROL_MASK  0x4000u
-#define CONTROL_ON    0x8000u
+#define CAP_ID       0x11
+#define CAP_LEN      12u
+#define CAP_CONTROL  2u
+#define CAP_TABLE    4u
+#define CAP_PBA      8u
+#define CONTROL_MASK 0x4000u
+#define CONTROL_ON   0x8000u
 /* Double words of an entry, 6.8.2.6 to 6.8.2.9 */
 #define ENTRY_DATA    2u
 #define ENTRY_CONTROL 3u
