@@ -5,4 +5,7 @@
 
 int cli_run(int n, char **args);
 
+/* One line on stderr, whatever the text holds. */
+void cli_error(const char *text);
+
 #endif

@@ -1,25 +1,36 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The options of `bulkhead run`. */
+/* The options of `bulkhead run`: shorthand for the JSON document. */
 #ifndef CLI_OPTIONS_H
 #define CLI_OPTIONS_H
 
 #include <stddef.h>
 #include <stdio.h>
 
-#include "vm/vm.h"
+#include "vm/config.h"
 
-#define OPTIONS_HELP 1
+enum options_wish {
+    OPTIONS_RUN,
+    OPTIONS_HELP,
+    OPTIONS_PRINT,      /* --print-config */
+};
 
-/* Fills *config from args[0..n), whose strings are borrowed; defaults are set
- * first.  --log takes effect at once.  Returns 0, OPTIONS_HELP if --help was
- * among them, or -EINVAL with one line in err. */
+/*
+ * Fills *config from args[0..n): the defaults; then the documents of
+ * --config, in their order; then the other options, in theirs.  A later value
+ * replaces an earlier one, lists grow.  --log takes effect at once.  Returns
+ * an options_wish, or a negative errno with one line in err; *config is to be
+ * freed in any case.
+ */
 int options_parse(struct vm_config *config, int n, char *const *args, char *err, size_t err_size);
-void options_help(FILE *f);
 
-/* "512M", "1G", "64K"; a plain number counts MiB.  Returns 0 or -EINVAL. */
-int options_size(const char *text, uint64_t *bytes);
-/* The word of list (NULL-terminated) that is nearest to word, or NULL if none
- * is near. */
-const char *options_nearest(const char *word, const char *const *list);
+/* help.c */
+void options_help(FILE *f);
+/* The options as part of the manual page (mdoc). */
+void options_manual(FILE *f);
+
+/* complete.c: what may stand for the last of words[0..n) on the command line
+ * (without the program's name), one on each line; "@file" or "@folder" means
+ * names of files. */
+void options_complete(FILE *f, int n, char *const *words);
 
 #endif

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -41,8 +42,6 @@ static int choose_engine(struct vm *vm, struct vm_error *error)
             continue;
         if (engines[i]->probe(why, sizeof(why)) == 0) {
             vm->engine = engines[i];
-            fprintf(stderr, "bulkhead: engine %s (%s)\n", vm->engine->name,
-                    vm->engine->description);
             return 0;
         }
         if (!any)
@@ -55,11 +54,31 @@ static int choose_engine(struct vm *vm, struct vm_error *error)
                 known);
 }
 
+/* The host may be short of memory when the guest needs it; but more than it
+ * has at all can never be there. */
+static int check_host_memory(uint64_t size, char *err, size_t err_size)
+{
+    struct sysinfo info;
+    uint64_t has;
+
+    if (sysinfo(&info) < 0)
+        return 0;
+    has = ((uint64_t)info.totalram + info.totalswap) * info.mem_unit;
+    if (size <= has)
+        return 0;
+    snprintf(err, err_size, "--memory: the host has %llu MiB with its swap, which is less than "
+             "%llu MiB; give a smaller size", (unsigned long long)(has / MiB),
+             (unsigned long long)(size / MiB));
+    return -ENOMEM;
+}
+
 static int make_memory(struct vm *vm, struct vm_error *error)
 {
     char err[200];
-    int rc = mem_create(&vm->mem, vm->config.memory, err, sizeof(err));
+    int rc = check_host_memory(vm->config.memory, err, sizeof(err));
 
+    if (rc == 0)
+        rc = mem_create(&vm->mem, vm->config.memory, err, sizeof(err));
     if (rc < 0)
         return fail(error, rc, VM_HOST_FAILURE, "%s", err);
     ram_map_init(&vm->map, vm->config.memory);
@@ -218,15 +237,19 @@ static int make_board(struct vm *vm, struct vm_error *error)
 {
     struct pc_config config = {
         .ncpus = vm->config.cpus, .map = &vm->map, .boot = vm->boot, .eoi_bitmap = eoi_bitmap,
-        .a20 = vm->engine->set_a20 ? set_a20 : NULL, .opaque = vm, .debug_exit = vm->config.debug_exit,
-        .debug_exit_port = vm->config.debug_exit_port,
-        .debug_exit_size = vm->config.debug_exit_size,
+        .a20 = vm->engine->set_a20 ? set_a20 : NULL, .opaque = vm,
     };
     struct cpu_counter counters[4];
     unsigned n;
     char err[256];
     int rc;
 
+    /* The one device that there is. */
+    if (vm->config.ndevices) {
+        config.debug_exit = true;
+        config.debug_exit_port = vm->config.devices[0].iobase;
+        config.debug_exit_size = vm->config.devices[0].iosize;
+    }
     memcpy(config.serial, vm->serial, sizeof(config.serial));
     rc = pc_create(&vm->pc, vm->bus, &config, err, sizeof(err));
     if (rc < 0)
@@ -241,13 +264,17 @@ static int open_kernel(struct vm *vm, struct vm_error *error)
 {
     const struct vm_config *c = &vm->config;
     char err[280];
-    int rc;
+    int rc = config_runnable(c, err, sizeof(err));
 
-    if (!c->kernel && c->load_state)
-        return 0;
+    if (rc == 0 && (c->ndisks || c->nnet)) {
+        rc = -ENOTSUP;
+        snprintf(err, sizeof(err), "%s: the machine %s does not have it yet",
+                 c->ndisks ? "--disk" : "--net", c->machine);
+    }
+    if (rc < 0)
+        return fail(error, rc, VM_WRONG_USAGE, "%s", err);
     if (!c->kernel)
-        return fail(error, -EINVAL, VM_WRONG_USAGE,
-                    "no kernel; give one with --kernel FILE (there is no firmware boot yet)");
+        return 0;
     rc = boot_open(&vm->boot, c->kernel, c->initrd, c->append, err, sizeof(err));
     return rc < 0 ? fail(error, rc, VM_WRONG_USAGE, "%s", err) : 0;
 }
@@ -310,15 +337,14 @@ int vm_create(struct vm **out, const struct vm_config *config, struct vm_error *
     vm_clock_init(&vm->clock);
     pthread_mutex_init(&vm->control, NULL);
     pthread_cond_init(&vm->changed, NULL);
-    if (!vm->config.engine)
-        vm->config.engine = "auto";
-    if (!vm->config.cpu)
-        vm->config.cpu = "host";
+    if (vm->config.name)
+        log_set_name(vm->config.name);
     rc = make(vm, error);
     if (rc < 0) {
         vm_destroy(vm);
         return rc;
     }
+    fprintf(stderr, "bulkhead: engine %s (%s)\n", vm->engine->name, vm->engine->description);
     *out = vm;
     return 0;
 }

@@ -15,10 +15,7 @@
 #include <stdio.h>
 
 #include "state/state.h"
-
-#define VM_SERIAL_PORTS 4
-#define VM_MIN_MEMORY (1ULL << 20)
-#define VM_MAX_MEMORY (1ULL << 40)
+#include "vm/config.h"
 
 /* Exit statuses of `bulkhead run`.  A signal that ends it gives 128 + its number. */
 enum vm_status {
@@ -29,27 +26,6 @@ enum vm_status {
     VM_TIMEOUT = 4,
 };
 
-/* Strings are borrowed while the VM exists; NULL: the default. */
-struct vm_config {
-    const char *name;
-    const char *kernel, *initrd, *append;
-    const char *engine;         /* default "auto" */
-    const char *machine;        /* default "pc" */
-    const char *cpu;            /* default "host" */
-    const char *serial[VM_SERIAL_PORTS];
-    uint64_t memory;            /* bytes */
-    unsigned cpus;
-    uint64_t timeout_ns;        /* host time; 0: none */
-    bool no_reboot;
-    bool stats;                 /* print instructions and speed at the end */
-    bool debug_exit;
-    uint16_t debug_exit_port;
-    uint8_t debug_exit_size;
-    uint64_t stop_at;           /* instructions of vCPU 0 after which to end; 0: none */
-    const char *save_state;     /* file to write at the end by stop_at */
-    const char *load_state;     /* file to continue from */
-};
-
 /* One line for the user, and the status that goes with it. */
 struct vm_error {
     char text[320];
@@ -58,8 +34,9 @@ struct vm_error {
 
 struct vm;
 
-/* Makes the machine, loads the kernel; nothing runs yet.  Prints the engine
- * on stderr.  Returns 0, or a negative errno with *error set. */
+/* Makes the machine, loads the kernel; nothing runs yet.  config is borrowed
+ * while the VM exists.  Prints the engine on stderr if all is well.  Returns
+ * 0, or a negative errno with *error set. */
 int vm_create(struct vm **vm, const struct vm_config *config, struct vm_error *error);
 /* Not while vm_run runs.  vm may be NULL. */
 void vm_destroy(struct vm *vm);

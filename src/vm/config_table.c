@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The rows: every setting, and everything that is known about it. */
+#include "vm/config_table.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "chardev/chardev.h"
+#include "cpu/cpu.h"
+
+/* Where the value is, and how large. */
+#define AT(struct_type, member)                                                                    \
+    .offset = offsetof(struct_type, member), .size = sizeof(((struct_type *)0)->member)
+#define IN(member) AT(struct vm_config, member)
+#define LIST_OF(struct_type, array, counter, table)                                                \
+    AT(struct_type, array), .count = offsetof(struct_type, counter), .items = (table),             \
+        .item_size = sizeof(((struct_type *)0)->array[0]),                                         \
+        .max_items = sizeof(((struct_type *)0)->array) / sizeof(((struct_type *)0)->array[0])
+#define END { .type = SETTING_ACTION }
+
+static const char *const machines[] = { "pc", NULL };
+static const char *const engine_names[] = { "auto", "interp", NULL };
+static const char *const cpu_models[] = { "host", "x86-64-v2", "x86-64-v3", NULL };
+static const char *const disk_formats[] = { "raw", NULL };
+static const char *const disk_aio[] = { "auto", "io_uring", "threads", NULL };
+static const char *const net_types[] = { "none", "user", NULL };
+static const char *const drivers[] = { "isa-debug-exit", NULL };
+
+static int check_name(const char *text, char *err, size_t err_size)
+{
+    for (const char *p = text; *p; p++)
+        if ((unsigned char)*p < ' ' || *p == 0x7f) {
+            snprintf(err, err_size, "a name has no control characters");
+            return -EINVAL;
+        }
+    return 0;
+}
+
+static int check_log(const char *text, char *err, size_t err_size)
+{
+    return log_configure(text, err, (int)err_size);
+}
+
+/* Six bytes; not a group's address (IEEE 802 8.2: bit 0 of the first one). */
+static int check_mac(const char *text, char *err, size_t err_size)
+{
+    static const char hex[] = "0123456789abcdefABCDEF";
+    bool good = strlen(text) == 17;
+
+    for (unsigned i = 0; good && i < 17; i++)
+        good = i % 3 == 2 ? text[i] == ':' : strchr(hex, text[i]) != NULL;
+    if (good && strchr("02468aceACE", text[1]))
+        return 0;
+    snprintf(err, err_size, "'%s' is not a card's address; write for example 52:54:00:12:34:56",
+             config_quote(text).text);
+    return -EINVAL;
+}
+
+static const struct setting serial_item[] = {
+    { .key = "", .type = SETTING_TEXT, .min = 1, .check = chardev_check, .offset = 0,
+      .size = sizeof(char *) },
+    END
+};
+
+static const struct setting text_item[] = {
+    { .key = "", .type = SETTING_TEXT, .min = 1, .max = 255, .offset = 0, .size = sizeof(char *) },
+    END
+};
+
+static const struct setting log_item[] = {
+    { .key = "", .type = SETTING_TEXT, .min = 1, .max = 255, .check = check_log, .offset = 0,
+      .size = sizeof(char *) },
+    END
+};
+
+static const struct setting disk_item[] = {
+    { .key = "file", .type = SETTING_FILE, .min = 1, .required = true, AT(struct vm_disk, file),
+      .help = "the image", .arg = "FILE" },
+    { .key = "format", .type = SETTING_CHOICE, .choices = disk_formats, .fallback = "raw",
+      AT(struct vm_disk, format), .help = "format of the image" },
+    { .key = "readonly", .type = SETTING_FLAG, AT(struct vm_disk, readonly),
+      .help = "the guest cannot write" },
+    { .key = "serial", .type = SETTING_TEXT, .min = 1, .max = 20, AT(struct vm_disk, serial),
+      .help = "serial number for the guest", .arg = "TEXT" },
+    { .key = "aio", .type = SETTING_CHOICE, .choices = disk_aio, .fallback = "auto",
+      AT(struct vm_disk, aio), .help = "how the host reads and writes" },
+    END
+};
+
+static const struct setting net_item[] = {
+    { .key = "type", .type = SETTING_CHOICE, .choices = net_types, .required = true,
+      AT(struct vm_net, type), .help = "kind of network" },
+    { .key = "mac", .type = SETTING_TEXT, .check = check_mac, AT(struct vm_net, mac),
+      .help = "address of the guest's card", .arg = "ADDRESS" },
+    { .key = "hostfwd", .type = SETTING_LIST, LIST_OF(struct vm_net, hostfwd, nhostfwd, text_item),
+      .help = "forward a port of the host", .arg = "PROTO:[ADDR]:PORT-[ADDR]:PORT" },
+    END
+};
+
+static const struct setting device_item[] = {
+    { .key = "driver", .type = SETTING_CHOICE, .choices = drivers, .required = true,
+      AT(struct vm_device, driver), .help = "kind of device" },
+    { .key = "iobase", .type = SETTING_NUMBER, .min = 1, .max = 0xfff8, .fallback = "0xf4",
+      AT(struct vm_device, iobase), .help = "first port", .arg = "PORT" },
+    { .key = "iosize", .type = SETTING_NUMBER, .min = 1, .max = 4, .fallback = "4",
+      AT(struct vm_device, iosize), .help = "number of ports", .arg = "N" },
+    END
+};
+
+/* "HOST:GUEST[/udp]" as a hostfwd of the first network, which is made. */
+static int publish(struct vm_config *config, const char *text, char *err, size_t err_size)
+{
+    const struct setting *net = config_setting("net"), *forward = net->items;
+    unsigned host, guest;
+    char rule[64], end;
+    bool udp = false;
+    int n = 0, rc = 0;
+
+    if (sscanf(text, "%5u:%5u%n", &host, &guest, &n) == 2 && n > 0) {
+        udp = strcmp(text + n, "/udp") == 0;
+        end = udp || strcmp(text + n, "/tcp") == 0 ? 0 : text[n];
+    } else {
+        end = '?';
+    }
+    if (end || !host || !guest || host > 65535 || guest > 65535) {
+        snprintf(err, err_size, "'%s' is not HOST:GUEST or HOST:GUEST/udp, of ports 1 to 65535",
+                 config_quote(text).text);
+        return -EINVAL;
+    }
+    if (!config->nnet)
+        rc = setting_set(net, config, "user", err, err_size);
+    snprintf(rule, sizeof(rule), "%s::%u-:%u", udp ? "udp" : "tcp", host, guest);
+    while (strcmp(forward->key, "hostfwd") != 0)
+        forward++;
+    return rc == 0 ? setting_set(forward, &config->net[0], rule, err, err_size) : rc;
+}
+
+const struct setting config_table[] = {
+    { .group = "Configuration", .option = "config", .arg = "FILE", .type = SETTING_ACTION,
+      .help = "read settings from a JSON document; - is the standard input" },
+    { .option = "print-config", .type = SETTING_ACTION,
+      .help = "print all settings as a JSON document, and end" },
+    { .key = "name", .option = "name", .alias = "name", .arg = "NAME", .type = SETTING_TEXT,
+      .min = 1, .max = 63, .check = check_name, IN(name), .help = "name in messages" },
+
+    { .group = "Machine", .key = "machine", .option = "machine", .alias = "machine", .arg = "TYPE",
+      .type = SETTING_CHOICE, .choices = machines, .fallback = "pc", IN(machine),
+      .help = "kind of machine" },
+    { .key = "engine", .option = "engine", .arg = "NAME", .type = SETTING_CHOICE,
+      .choices = engine_names, .fallback = "auto", IN(engine), .help = "what runs the CPUs" },
+    { .key = "cpu.model", .option = "cpu", .alias = "cpu", .arg = "MODEL", .type = SETTING_CHOICE,
+      .choices = cpu_models, .fallback = "host", IN(cpu), .help = "CPU model" },
+    { .key = "cpu.count", .option = "cpus", .alias = "smp", .arg = "N", .type = SETTING_NUMBER,
+      .min = 1, .max = CPU_MAX_VCPUS, .fallback = "1", .skip = "cpus=", IN(cpus),
+      .help = "number of CPUs" },
+    { .key = "memory", .option = "memory", .alias = "m", .arg = "SIZE", .type = SETTING_SIZE,
+      .min = VM_MIN_MEMORY, .max = VM_MAX_MEMORY, .fallback = "512M", IN(memory),
+      .help = "guest memory, such as 512M or 2G; plain numbers count MiB" },
+
+    { .group = "Boot", .key = "kernel", .option = "kernel", .alias = "kernel", .arg = "FILE",
+      .type = SETTING_FILE, .min = 1, IN(kernel),
+      .help = "kernel: bzImage, vmlinux (ELF) or Multiboot" },
+    /* Several names and their arguments for Multiboot. */
+    { .key = "initrd", .option = "initrd", .alias = "initrd", .arg = "FILE", .type = SETTING_FILE,
+      .min = 1, .max = 65535, IN(initrd),
+      .help = "initial RAM disk; Multiboot: \"FILE ARGS,FILE ARGS\"" },
+    { .key = "append", .option = "append", .alias = "append", .arg = "STRING",
+      .type = SETTING_TEXT, .max = 65535, IN(append), .help = "kernel command line" },
+
+    { .group = "Devices", .key = "serial", .option = "serial", .alias = "serial", .arg = "WHERE",
+      .type = SETTING_LIST, LIST_OF(struct vm_config, serial, nserial, serial_item),
+      .help = "serial port: stdio, none, file:PATH, unix:PATH; up to four (default: one on "
+      "stdio)" },
+    { .key = "disks", .option = "disk", .arg = "FILE", .type = SETTING_LIST,
+      LIST_OF(struct vm_config, disks, ndisks, disk_item), .help = "disk, once for each" },
+    { .key = "net", .option = "net", .alias = "net", .arg = "TYPE", .type = SETTING_LIST,
+      LIST_OF(struct vm_config, net, nnet, net_item), .help = "network card, once for each" },
+    { .option = "publish", .alias = "p", .arg = "HOST:GUEST[/udp]", .type = SETTING_ACTION,
+      .apply = publish, .help = "forward a port of the host (all addresses) to the guest's; "
+      "without --net, with a card on the user network" },
+    { .key = "devices", .option = "device", .alias = "device", .arg = "DRIVER",
+      .type = SETTING_LIST, LIST_OF(struct vm_config, devices, ndevices, device_item),
+      .help = "another device (with isa-debug-exit, a guest's write of V ends with status "
+      "2*V+1)" },
+
+    { .group = "Lifecycle", .key = "timeout", .option = "timeout", .arg = "SECONDS",
+      .type = SETTING_SECONDS, IN(timeout_ns), .help = "end with status 4 after that time" },
+    { .key = "no-reboot", .option = "no-reboot", .alias = "no-reboot", .type = SETTING_FLAG,
+      IN(no_reboot), .help = "end when the guest reboots" },
+    { .key = "load-state", .option = "load-state", .arg = "FILE", .type = SETTING_FILE, .min = 1,
+      IN(load_state), .help = "continue from a saved state (same memory and CPUs)" },
+    { .key = "stop-at", .option = "stop-at", .arg = "N", .type = SETTING_NUMBER, .min = 1,
+      .max = INT64_MAX, IN(stop_at), .help = "end after N instructions of CPU 0" },
+    { .key = "save-state", .option = "save-state", .arg = "FILE", .type = SETTING_FILE, .min = 1,
+      IN(save_state), .help = "save the state there when --stop-at ends the machine" },
+
+    { .group = "Messages", .key = "stats", .option = "stats", .type = SETTING_FLAG, IN(stats),
+      .help = "print instructions, time and speed at the end" },
+    { .key = "log", .option = "log", .arg = "CHANNEL=LEVEL", .type = SETTING_LIST,
+      LIST_OF(struct vm_config, log, nlog, log_item),
+      .help = "vm, cpu, mmu, apic, mem, bus, dev, board or all, at error, warn, info, debug or "
+      "trace" },
+    END
+};
+
+const struct setting *config_setting(const char *key)
+{
+    const struct setting *s = config_table;
+
+    while (!setting_is_last(s) && (!s->key || strcmp(s->key, key) != 0))
+        s++;
+    return s;
+}
