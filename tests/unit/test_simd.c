@@ -69,7 +69,8 @@ static struct guest *guest_new(void)
     assert_int_equal(mem_create(&g->mem, RAM, err, sizeof(err)), 0);
     assert_int_equal(mem_add_slot(g->mem, 0, RAM, 0, false), 0);
     vm_clock_init(&g->clock);
-    config = (struct engine_config){ .mem = g->mem, .clock = &g->clock, .model = &g->model, .ncpus = 1 };
+    config =
+        (struct engine_config){ .mem = g->mem, .clock = &g->clock, .model = &g->model, .ncpus = 1 };
     soft_vm_init(&g->vm, &config);
     g->run = calloc(1, sizeof(*g->run));
     g->c = aligned_alloc(64, align_up(sizeof(*g->c), 64));
@@ -112,13 +113,13 @@ static int run(struct guest *g, const uint8_t *code, unsigned len)
 struct native {
     _Alignas(64) uint8_t zmm[32][64];
     uint64_t k[8];
-    uint64_t gpr[6];            /* rax rcx rdx rbx rsi rdi */
+    uint64_t gpr[6]; /* rax rcx rdx rbx rsi rdi */
     uint64_t flags;
     uint64_t pad;
     uint8_t fx[512];
 };
 _Static_assert(offsetof(struct native, k) == 2048 && offsetof(struct native, gpr) == 2112 &&
-               offsetof(struct native, flags) == 2160 && offsetof(struct native, fx) == 2176,
+                   offsetof(struct native, flags) == 2160 && offsetof(struct native, fx) == 2176,
                "used in the assembly below");
 
 void native_run(struct native *n);
@@ -164,7 +165,7 @@ static void on_signal(int sig, siginfo_t *info, void *context)
     (void)info;
     native_signal = sig;
     if ((uintptr_t)uc->uc_mcontext.gregs[REG_RIP] - (uintptr_t)native_hole >= 15)
-        abort();                /* in a stub: the bug that this test is for */
+        abort(); /* in a stub: the bug that this test is for */
     uc->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)native_after;
 }
 
@@ -198,19 +199,32 @@ static uint64_t rnd(void)
 static uint64_t value(void)
 {
     static const uint64_t special[] = {
-        0, ~0ULL, 0x3ff0000000000000, 0x3f8000003f800000, 0x7ff0000000000000, 0xff8000007f800000,
-        0x7ff8000000000001, 0x7fa00000ffc00000, 0x0000000100000001, 0x000fffffffffffff,
-        0x8000000000000000, 0x4340000000000001, 0x41dfffffffc00000, 0xbf800000c2f60000,
+        0,
+        ~0ULL,
+        0x3ff0000000000000,
+        0x3f8000003f800000,
+        0x7ff0000000000000,
+        0xff8000007f800000,
+        0x7ff8000000000001,
+        0x7fa00000ffc00000,
+        0x0000000100000001,
+        0x000fffffffffffff,
+        0x8000000000000000,
+        0x4340000000000001,
+        0x41dfffffffc00000,
+        0xbf800000c2f60000,
     };
     unsigned n = rnd() % 24;
 
-    return n < ARRAY_SIZE(special) ? special[n] : n < 20 ? 0x3ff0000000000000 ^ (rnd() >> 12) : rnd();
+    return n < ARRAY_SIZE(special) ? special[n]
+           : n < 20                ? 0x3ff0000000000000 ^ (rnd() >> 12)
+                                   : rnd();
 }
 
 struct sweep {
     struct guest *g;
     struct native n;
-    uint8_t *end;               /* native operand ends here */
+    uint8_t *end; /* native operand ends here */
     unsigned ran;
 };
 
@@ -260,8 +274,9 @@ static bool same(struct sweep *w, bool memory)
     static const unsigned order[6] = { CPU_RAX, CPU_RCX, CPU_RDX, CPU_RBX, CPU_RSI, CPU_RDI };
     struct soft_cpu *c = w->g->c;
     uint8_t buf[128];
-    bool ok = !memcmp(c->fpu.zmm, w->n.zmm, sizeof(w->n.zmm)) && !memcmp(c->fpu.k, w->n.k, sizeof(w->n.k)) &&
-              !memcmp(c->fpu.fx, w->n.fx, 5) && !memcmp(c->fpu.fx + 24, w->n.fx + 24, 4) &&
+    bool ok = !memcmp(c->fpu.zmm, w->n.zmm, sizeof(w->n.zmm)) &&
+              !memcmp(c->fpu.k, w->n.k, sizeof(w->n.k)) && !memcmp(c->fpu.fx, w->n.fx, 5) &&
+              !memcmp(c->fpu.fx + 24, w->n.fx + 24, 4) &&
               soft_arith_flags(c) == (w->n.flags & X86_FLAGS_ARITH);
 
     for (unsigned r = memory ? 1 : 0; r < 6; r++)
@@ -295,7 +310,7 @@ static void one(struct sweep *w, const uint8_t *code)
         return;
     op = i.aux;
     if (op->regs[SLOT_REG] == REGS_GPR && i.reg == CPU_RSP * 8)
-        return;                 /* native_run's stack */
+        return; /* native_run's stack */
     size = i.flags & INSN_MEM ? op->size : 0;
     fill(w);
     place(w, size);
@@ -309,7 +324,10 @@ static void one(struct sweep *w, const uint8_t *code)
         return;
     native_run(&w->n);
     if (r != SOFT_NEXT || native_signal)
-        fail_case(code, i.len, r == SOFT_EXIT ? "touches too much" : native_signal ? "host faults" : "guest faults");
+        fail_case(code, i.len,
+                  r == SOFT_EXIT  ? "touches too much"
+                  : native_signal ? "host faults"
+                                  : "guest faults");
     if (!same(w, size))
         fail_case(code, i.len, "differs");
     w->ran++;
@@ -373,8 +391,11 @@ static void sweep_vex(struct sweep *w)
     for (unsigned map = 1; map < 4; map++)
         for (unsigned wpl = 0; wpl < 16; wpl++)
             for (unsigned v = 0; v < 2; v++)
-                sweep_encoding(w, (const uint8_t[]){ 0xc4, (uint8_t)(0xe0 | map),
-                    (uint8_t)((wpl & 8) << 4 | (v ? 0x60 : 0x78) | (wpl & 7)) }, 3);
+                sweep_encoding(
+                    w,
+                    (const uint8_t[]){ 0xc4, (uint8_t)(0xe0 | map),
+                                       (uint8_t)((wpl & 8) << 4 | (v ? 0x60 : 0x78) | (wpl & 7)) },
+                    3);
 }
 
 static void sweep_evex(struct sweep *w)
@@ -383,9 +404,12 @@ static void sweep_evex(struct sweep *w)
         for (unsigned wp = 0; wp < 8; wp++)
             for (unsigned x = 0; x < 3 * 2 * 2 * 3; x++) {
                 unsigned v = x & 1, b = x >> 1 & 1, l = (x >> 2) % 3, k = (x >> 2) / 3;
-                sweep_encoding(w, (const uint8_t[]){ 0x62, (uint8_t)(0xf0 | map),
-                    (uint8_t)((wp & 4) << 5 | (v ? 0x60 : 0x78) | 4 | (wp & 3)),
-                    (uint8_t)((k == 2) << 7 | l << 5 | b << 4 | 8 | (k ? 5 : 0)) }, 4);
+                sweep_encoding(w,
+                               (const uint8_t[]){
+                                   0x62, (uint8_t)(0xf0 | map),
+                                   (uint8_t)((wp & 4) << 5 | (v ? 0x60 : 0x78) | 4 | (wp & 3)),
+                                   (uint8_t)((k == 2) << 7 | l << 5 | b << 4 | 8 | (k ? 5 : 0)) },
+                               4);
             }
 }
 
@@ -426,12 +450,12 @@ static void test_unmasked_exception(void **state)
     uint8_t before[64];
 
     (void)state;
-    simd_catch_sigfpe();        /* cmocka took it */
+    simd_catch_sigfpe(); /* cmocka took it */
     put_ps(g, 0, 1, 2);
     put_ps(g, 1, 0, 2);
-    *fpu_mxcsr(g->c) = 0x1f80 & ~0x200u;        /* ZM clear */
+    *fpu_mxcsr(g->c) = 0x1f80 & ~0x200u; /* ZM clear */
     memcpy(before, g->c->fpu.zmm[0], 64);
-    assert_int_equal(RUN(g, 0x0f, 0x5e, 0xc1), VEC_XM);     /* divps xmm0, xmm1 */
+    assert_int_equal(RUN(g, 0x0f, 0x5e, 0xc1), VEC_XM); /* divps xmm0, xmm1 */
     assert_memory_equal(before, g->c->fpu.zmm[0], 64);
     assert_int_equal(*fpu_mxcsr(g->c) & 0x3f, 4);
     g->c->s.cr4 &= ~CR4_OSXMMEXCPT;
@@ -448,19 +472,19 @@ static void test_checks(void **state)
 
     (void)state;
     g->c->s.cr0 |= CR0_TS;
-    assert_int_equal(RUN(g, 0x0f, 0x58, 0xc1), VEC_NM);             /* addps */
-    assert_int_equal(RUN(g, 0xd9, 0xe8), VEC_NM);                   /* fld1 */
-    assert_int_equal(RUN(g, 0x9b), VEC_NM);                         /* fwait, MP set */
+    assert_int_equal(RUN(g, 0x0f, 0x58, 0xc1), VEC_NM); /* addps */
+    assert_int_equal(RUN(g, 0xd9, 0xe8), VEC_NM);       /* fld1 */
+    assert_int_equal(RUN(g, 0x9b), VEC_NM);             /* fwait, MP set */
     g->c->s.cr0 = (g->c->s.cr0 & ~CR0_TS) | CR0_EM;
     assert_int_equal(RUN(g, 0x0f, 0x58, 0xc1), VEC_UD);
-    assert_int_equal(RUN(g, 0x0f, 0xfc, 0xc1), VEC_UD);             /* paddb mm */
+    assert_int_equal(RUN(g, 0x0f, 0xfc, 0xc1), VEC_UD); /* paddb mm */
     assert_int_equal(RUN(g, 0xd9, 0xe8), VEC_NM);
     g->c->s.cr0 &= ~CR0_EM;
     g->c->s.cr4 &= ~CR4_OSFXSR;
     assert_int_equal(RUN(g, 0x0f, 0x58, 0xc1), VEC_UD);
     assert_int_equal(RUN(g, 0x0f, 0xfc, 0xc1), -1);
     if (cpu_has(&g->model, F_AVX)) {
-        assert_int_equal(RUN(g, 0xc5, 0xf8, 0x58, 0xc1), -1);       /* vaddps */
+        assert_int_equal(RUN(g, 0xc5, 0xf8, 0x58, 0xc1), -1); /* vaddps */
         g->c->s.xcr0 = XCR0_X87 | XCR0_SSE;
         assert_int_equal(RUN(g, 0xc5, 0xf8, 0x58, 0xc1), VEC_UD);
     }
@@ -473,19 +497,19 @@ static void test_x87_exception(void **state)
 
     (void)state;
     g->c->gpr[CPU_RBX] = 0x9000;
-    mem_write(g->mem, 0x9000, &(uint16_t){ 0x37b }, 2);             /* ZM clear */
-    assert_int_equal(RUN(g, 0xdb, 0xe3), -1);                       /* fninit */
-    assert_int_equal(RUN(g, 0xd9, 0x2b), -1);                       /* fldcw [rbx] */
-    assert_int_equal(RUN(g, 0xd9, 0xe8), -1);                       /* fld1 */
-    assert_int_equal(RUN(g, 0xd9, 0xee), -1);                       /* fldz */
-    assert_int_equal(RUN(g, 0xde, 0xf9), -1);                       /* fdivp: operands stay */
+    mem_write(g->mem, 0x9000, &(uint16_t){ 0x37b }, 2); /* ZM clear */
+    assert_int_equal(RUN(g, 0xdb, 0xe3), -1);           /* fninit */
+    assert_int_equal(RUN(g, 0xd9, 0x2b), -1);           /* fldcw [rbx] */
+    assert_int_equal(RUN(g, 0xd9, 0xe8), -1);           /* fld1 */
+    assert_int_equal(RUN(g, 0xd9, 0xee), -1);           /* fldz */
+    assert_int_equal(RUN(g, 0xde, 0xf9), -1);           /* fdivp: operands stay */
     assert_true(*fpu_fsw(g->c) & FSW_ES);
     assert_int_equal(*fpu_fip(g->c), 0x8000);
     assert_int_equal(RUN(g, 0x9b), VEC_MF);
-    assert_int_equal(RUN(g, 0x0f, 0xfc, 0xc1), VEC_MF);             /* paddb mm */
-    assert_int_equal(RUN(g, 0xdf, 0xe0), -1);                       /* fnstsw ax does not wait */
+    assert_int_equal(RUN(g, 0x0f, 0xfc, 0xc1), VEC_MF); /* paddb mm */
+    assert_int_equal(RUN(g, 0xdf, 0xe0), -1);           /* fnstsw ax does not wait */
     assert_int_equal(g->c->gpr[CPU_RAX] & 0xffff, *fpu_fsw(g->c));
-    assert_int_equal(RUN(g, 0xdb, 0xe2), -1);                       /* fnclex */
+    assert_int_equal(RUN(g, 0xdb, 0xe2), -1); /* fnclex */
     assert_int_equal(RUN(g, 0x9b), -1);
     guest_free(g);
 }
@@ -504,27 +528,27 @@ static void test_xsave(void **state)
     }
     for (unsigned n = 0; n < 16; n++)
         memset(g->c->fpu.zmm[n], (int)n + 1, cpu_has(&g->model, F_AVX) ? 32 : 16);
-    RUN(g, 0xdb, 0xe3);                                             /* fninit; fld1 */
+    RUN(g, 0xdb, 0xe3); /* fninit; fld1 */
     RUN(g, 0xd9, 0xe8);
     was = g->c->fpu;
     g->c->gpr[CPU_RBX] = 0xa000;
     g->c->gpr[CPU_RAX] = g->c->gpr[CPU_RDX] = 0xffffffff;
     mem_fill(g->mem, 0xa000, 0, 4096);
-    assert_int_equal(RUN(g, 0x0f, 0xae, 0x63, 0x01), VEC_GP);       /* xsave [rbx+1] */
-    assert_int_equal(RUN(g, 0x48, 0x0f, 0xae, 0x23), -1);           /* xsave64 [rbx] */
+    assert_int_equal(RUN(g, 0x0f, 0xae, 0x63, 0x01), VEC_GP); /* xsave [rbx+1] */
+    assert_int_equal(RUN(g, 0x48, 0x0f, 0xae, 0x23), -1);     /* xsave64 [rbx] */
     mem_read(g->mem, 0xa200, h, sizeof(h));
     assert_int_equal(h[0] & 3, 3);
     assert_int_equal(h[1], 0);
     memset(g->c->fpu.zmm, 0, sizeof(g->c->fpu.zmm));
     RUN(g, 0xdb, 0xe3);
-    assert_int_equal(RUN(g, 0x48, 0x0f, 0xae, 0x2b), -1);           /* xrstor64 [rbx] */
+    assert_int_equal(RUN(g, 0x48, 0x0f, 0xae, 0x2b), -1); /* xrstor64 [rbx] */
     assert_memory_equal(was.zmm, g->c->fpu.zmm, sizeof(was.zmm));
     assert_int_equal(*fpu_ftw(g->c), 0x80);
     h[0] |= 1ULL << 62;
     mem_write(g->mem, 0xa200, h, 8);
     assert_int_equal(RUN(g, 0x48, 0x0f, 0xae, 0x2b), VEC_GP);
     mem_write(g->mem, 0xa200, &(uint64_t){ 0 }, 8);
-    assert_int_equal(RUN(g, 0x48, 0x0f, 0xae, 0x2b), -1);           /* all initial */
+    assert_int_equal(RUN(g, 0x48, 0x0f, 0xae, 0x2b), -1); /* all initial */
     assert_int_equal(g->c->fpu.zmm[3][0] | g->c->fpu.zmm[3][16], 0);
     guest_free(g);
 }
@@ -555,17 +579,22 @@ static void test_wx(void **state)
 static void test_area_full(void **state)
 {
     struct guest *g = guest_new();
-    uint8_t code[15] = { 0x66, 0x0f, 0x70, 0xc1, 0 };               /* pshufd xmm0, xmm1, imm */
+    uint8_t code[15] = { 0x66, 0x0f, 0x70, 0xc1, 0 }; /* pshufd xmm0, xmm1, imm */
     struct insn i;
     bool full = false;
 
     (void)state;
     for (unsigned opcode = 0; opcode < 256 && !full; opcode++) {
         for (unsigned x = 0; x < 48 && !full; x++) {
-            const uint8_t evex[15] = { 0x62, 0xf3, (uint8_t)(0x75 | (x & 1) << 7), (uint8_t)(0x08 | (x >> 1) % 3 << 5 |
-                                       ((x / 6) & 1) << 4 | (x / 12 ? 1 : 0) | (x / 12 == 2) << 7),
-                                       (uint8_t)opcode, x / 36 ? 0x00 : 0xc1 };
-            if (!is_stub_form(evex) || soft_decode(&g->model, 2 | MODE_PROT, evex, 15, &i) == DECODE_MORE ||
+            const uint8_t evex[15] = { 0x62,
+                                       0xf3,
+                                       (uint8_t)(0x75 | (x & 1) << 7),
+                                       (uint8_t)(0x08 | (x >> 1) % 3 << 5 | ((x / 6) & 1) << 4 |
+                                                 (x / 12 ? 1 : 0) | (x / 12 == 2) << 7),
+                                       (uint8_t)opcode,
+                                       x / 36 ? 0x00 : 0xc1 };
+            if (!is_stub_form(evex) ||
+                soft_decode(&g->model, 2 | MODE_PROT, evex, 15, &i) == DECODE_MORE ||
                 i.fn == op_ud || !(((const struct simd_op *)i.aux)->flags & SO_IMM))
                 continue;
             for (unsigned imm = 0; imm < 256 && !full; imm++)
