@@ -27,11 +27,13 @@
 #include "dev/ns16550.h"
 #include "dev/piix3.h"
 #include "dev/port92.h"
+#include "virtio/transport.h"
 
 #define PC_IRQS 16
 #define SCI_IRQ 9
 #define IOAPIC_ID 0
 #define PCI_MMIO_END 0xfec00000u
+#define VIRTIO_SLOT 2
 
 static const struct {
     uint16_t port;
@@ -44,6 +46,8 @@ struct pc {
     struct i8259 *pic;
     struct ioapic *ioapic;
     struct piix3 *bridge;
+    struct pci_bus *pci;
+    uint8_t next_slot;              /* for virtio */
     struct port92 *port92;
     struct acpi_pm *pm;
     struct or_gate com_irq[2];      /* IRQ 4 and IRQ 3, shared by two ports each */
@@ -77,29 +81,31 @@ static int add_serial(struct pc *pc, unsigned i)
     return ns16550_create(pc->bus, &config, &uart);
 }
 
-/* One item of bytes and one of their number. */
-static int add_sized(struct fw_cfg *fw, uint16_t size_key, uint16_t data_key, const void *data,
-                     uint64_t size)
+/* One item of a file's bytes and one of their number. */
+static int add_part(struct fw_cfg *fw, uint16_t size_key, uint16_t data_key,
+                    const struct boot_part *part)
 {
-    int rc = size > UINT32_MAX ? -EFBIG : fw_cfg_add_int(fw, size_key, size, 4);
+    int rc = part->size > UINT32_MAX ? -EFBIG : fw_cfg_add_int(fw, size_key, part->size, 4);
 
-    return rc == 0 && data ? fw_cfg_add_bytes(fw, data_key, data, (uint32_t)size) : rc;
+    if (rc < 0 || !part->size)
+        return rc;
+    return fw_cfg_add_reader(fw, data_key, (uint32_t)part->size, boot_part_read,
+                             (void *)(uintptr_t)part);
 }
 
 static int add_boot_items(struct fw_cfg *fw, const struct boot_source *boot)
 {
-    const uint64_t setup = boot->setup_size;
-    int rc = add_sized(fw, FW_CFG_CMDLINE_SIZE, FW_CFG_CMDLINE_DATA, boot->cmdline,
-                       strlen(boot->cmdline) + 1);
+    const size_t len = strlen(boot->cmdline) + 1;
+    int rc = fw_cfg_add_int(fw, FW_CFG_CMDLINE_SIZE, len, 4);
 
-    if (rc == 0 && boot->mapped && setup)
-        rc = add_sized(fw, FW_CFG_SETUP_SIZE, FW_CFG_SETUP_DATA, boot->mapped, setup);
-    if (rc == 0 && boot->mapped)
-        rc = add_sized(fw, FW_CFG_KERNEL_SIZE, FW_CFG_KERNEL_DATA, boot->mapped + setup,
-                       boot->size - setup);
+    if (rc == 0)
+        rc = fw_cfg_add_bytes(fw, FW_CFG_CMDLINE_DATA, boot->cmdline, (uint32_t)len);
+    if (rc == 0 && boot->setup.size)
+        rc = add_part(fw, FW_CFG_SETUP_SIZE, FW_CFG_SETUP_DATA, &boot->setup);
+    if (rc == 0)
+        rc = add_part(fw, FW_CFG_KERNEL_SIZE, FW_CFG_KERNEL_DATA, &boot->kernel);
     if (rc == 0 && boot->nmodules)
-        rc = add_sized(fw, FW_CFG_INITRD_SIZE, FW_CFG_INITRD_DATA, boot->modules[0].mapped,
-                       boot->modules[0].size);
+        rc = add_part(fw, FW_CFG_INITRD_SIZE, FW_CFG_INITRD_DATA, &boot->modules[0].part);
     return rc;
 }
 
@@ -144,8 +150,21 @@ static int add_pci(struct pc *pc)
     rc = i440fx_create(pc->bus, &host_config, &host);
     if (rc < 0)
         return rc;
-    bridge.pci = i440fx_pci(host);
+    bridge.pci = pc->pci = i440fx_pci(host);
     return piix3_create(pc->bus, &bridge, &pc->bridge);
+}
+
+static int attach_virtio(void *opaque, struct virtio_device *v)
+{
+    struct pc *pc = opaque;
+
+    return virtio_pci_create(pc->bus, pc->pci, PCI_DEVFN(pc->next_slot++, 0), v);
+}
+
+static int add_virtio(struct pc *pc)
+{
+    pc->next_slot = VIRTIO_SLOT;
+    return virtio_set_create(&pc->config.virtio, pc->bus, pc->config.ncpus, attach_virtio, pc);
 }
 
 /*
@@ -157,7 +176,7 @@ static int add_pci(struct pc *pc)
  *   0x0070                  RTC                 0xfec00000  I/O APIC
  *   0x0092                  A20, reset          0xfee00000  local APICs (engine)
  *   0x03f8, 0x02f8, 0x03e8, 0x02e8  serial ports
- *   PCI 00:00.0 host bridge, 00:01.0 ISA bridge
+ *   PCI 00:00.0 host bridge, 00:01.0 ISA bridge, virtio from 00:02.0 on
  */
 static int wire(struct pc *pc)
 {
@@ -197,7 +216,8 @@ static int wire(struct pc *pc)
     for (unsigned i = 0; i < PC_SERIAL_PORTS; i++)
         if (c->serial[i] && (rc = add_serial(pc, i)) < 0)
             return rc;
-    if ((rc = acpi_pm_create(pc->bus, &pm, &pc->pm)) < 0 || (rc = add_fw_cfg(pc)) < 0)
+    if ((rc = acpi_pm_create(pc->bus, &pm, &pc->pm)) < 0 || (rc = add_fw_cfg(pc)) < 0 ||
+        (rc = add_virtio(pc)) < 0)
         return rc;
     return c->debug_exit ? isa_debug_exit_create(pc->bus, &debug, &d.debug) : 0;
 }

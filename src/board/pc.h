@@ -9,6 +9,7 @@
 
 #include "board/boot.h"
 #include "board/ram_map.h"
+#include "board/virtio_set.h"
 #include "bus/bus.h"
 #include "chardev/chardev.h"
 #include "cpu/cpu.h"
@@ -23,6 +24,7 @@ struct pc_config {
     const struct ram_map *map;                  /* borrowed */
     const struct boot_source *boot;             /* borrowed; NULL: nothing to boot (a load follows) */
     struct chardev *serial[PC_SERIAL_PORTS];    /* borrowed; NULL: port not there */
+    struct virtio_set virtio;                   /* on PCI, from slot 2 on */
     bool debug_exit;                            /* isa-debug-exit at ... */
     uint16_t debug_exit_port;
     uint8_t debug_exit_size;

@@ -346,7 +346,6 @@ static void destroy(struct device *dev)
     struct request *r, *next;
 
     virtio_fini(&b->v);
-    block_close(b->disk);
     for (r = b->free; r; r = next) {
         next = r->next;
         free(r);
@@ -396,10 +395,8 @@ int virtio_blk_create(struct bus *bus, const struct virtio_blk_config *config,
     struct virtio_blk *b = calloc(1, sizeof(*b));
     int rc;
 
-    if (!b) {
-        block_close(config->disk);
+    if (!b)
         return -ENOMEM;
-    }
     b->disk = config->disk;
     if (config->serial)
         memcpy(b->serial, config->serial, MIN(strlen(config->serial), sizeof(b->serial)));

@@ -10,7 +10,7 @@
 #define VIRTIO_BLK_MAX_QUEUES  8u
 
 struct virtio_blk_config {
-    struct block_backend *disk; /* the device's from now on, also after a failure */
+    struct block_backend *disk; /* borrowed; outlives the bus */
     const char *serial;         /* copied, cut to 20 bytes; NULL: none */
     unsigned queues;            /* 1 to VIRTIO_BLK_MAX_QUEUES; more are cut */
 };

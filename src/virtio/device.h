@@ -113,9 +113,8 @@ void virtio_dev_quiesce(struct device *dev);
 void virtio_dev_resume(struct device *dev);
 int virtio_post_load(void *obj, char *err, size_t err_size);
 
-/* Puts the device on the bus and starts its I/O thread.  On failure the
- * device is on the bus all the same, or *v is for the caller to free if
- * v->dev.cls is still NULL.  Returns 0 or a negative errno. */
+/* Puts the device on the bus, which destroys it, and starts its I/O thread.
+ * Returns 0 or a negative errno; it is on the bus also after a failure. */
 int virtio_init(struct virtio_device *v, struct bus *bus, const struct dev_class *cls);
 /* First thing of the class's destroy: the thread is gone afterwards. */
 void virtio_fini(struct virtio_device *v);

@@ -9,6 +9,7 @@
 #include "board/boot.h"
 #include "board/pc.h"
 #include "board/ram_map.h"
+#include "board/virtio_set.h"
 #include "bus/bus.h"
 #include "chardev/chardev.h"
 #include "cpu/cpu.h"
@@ -49,6 +50,7 @@ struct vm {
     struct bus *bus;
     struct loop *loop;
     struct pc *pc;
+    struct virtio_set virtio;   /* the host's ends */
     struct boot_source *boot;
     struct chardev *serial[VM_SERIAL_PORTS];
     struct chardev *console;    /* the one on stdio, or NULL */
@@ -79,6 +81,10 @@ void vm_kick_all(struct vm *vm);
 /* With the control lock held: all are out, run the tasks soon. */
 void vm_post_tasks(struct vm *vm);
 uint64_t vm_instructions(struct vm *vm);
+
+/* disks.c.  Returns 0, or a negative errno with a message in err. */
+int vm_open_disks(struct vm *vm, char *err, size_t err_size);
+void vm_close_disks(struct vm *vm);
 
 /* vm.c: kernel and tables into memory, reset states into the vCPUs. */
 int vm_boot(struct vm *vm, char *err, size_t err_size);

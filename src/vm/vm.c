@@ -233,11 +233,19 @@ static int make_serial(struct vm *vm, struct vm_error *error)
     return 0;
 }
 
+static int make_disks(struct vm *vm, struct vm_error *error)
+{
+    char err[280];
+    int rc = vm_open_disks(vm, err, sizeof(err));
+
+    return rc < 0 ? fail(error, rc, VM_WRONG_USAGE, "%s", err) : 0;
+}
+
 static int make_board(struct vm *vm, struct vm_error *error)
 {
     struct pc_config config = {
         .ncpus = vm->config.cpus, .map = &vm->map, .boot = vm->boot, .eoi_bitmap = eoi_bitmap,
-        .a20 = vm->engine->set_a20 ? set_a20 : NULL, .opaque = vm,
+        .a20 = vm->engine->set_a20 ? set_a20 : NULL, .opaque = vm, .virtio = vm->virtio,
     };
     struct cpu_counter counters[4];
     unsigned n;
@@ -266,10 +274,9 @@ static int open_kernel(struct vm *vm, struct vm_error *error)
     char err[280];
     int rc = config_runnable(c, err, sizeof(err));
 
-    if (rc == 0 && (c->ndisks || c->nnet)) {
+    if (rc == 0 && c->nnet) {
         rc = -ENOTSUP;
-        snprintf(err, sizeof(err), "%s: the machine %s does not have it yet",
-                 c->ndisks ? "--disk" : "--net", c->machine);
+        snprintf(err, sizeof(err), "--net: the machine %s does not have it yet", c->machine);
     }
     if (rc < 0)
         return fail(error, rc, VM_WRONG_USAGE, "%s", err);
@@ -312,7 +319,7 @@ static int set_state(struct vm *vm, struct vm_error *error)
 static int make(struct vm *vm, struct vm_error *error)
 {
     static int (*const steps[])(struct vm *vm, struct vm_error *error) = {
-        open_kernel, choose_engine, make_memory, make_vcpus, make_bus,
+        open_kernel, make_disks, choose_engine, make_memory, make_vcpus, make_bus,
         make_serial, make_board, set_state,
     };
     int rc = monitor_create(&vm->monitor, vm);
@@ -368,6 +375,7 @@ void vm_destroy(struct vm *vm)
     pc_destroy(vm->pc);
     for (unsigned i = 0; i < VM_SERIAL_PORTS; i++)
         chardev_destroy(vm->serial[i]);
+    vm_close_disks(vm);
     if (vm->loop)
         loop_destroy(vm->loop);
     destroy_vcpus(vm);
