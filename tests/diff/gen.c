@@ -7,6 +7,7 @@
 
 #include "base/util.h"
 #include "cpu/state.h"
+#include "x86/x86.h"
 
 #define TRIES 24
 
@@ -163,10 +164,20 @@ static void patch_branches(struct gen *g)
             continue;
         target = t->off[i + 1 + rnd_below(g->r, t->n - i)];
         rel = (int32_t)(target - t->off[i + 1]);
-        if (rnd_pct(g->r, 4))
-            rel += (int32_t)rnd_below(g->r, 30);
         memcpy(t->code + t->off[i] + d.z.raw.imm[0].offset, &rel, d.z.raw.imm[0].size / 8);
     }
+}
+
+/* Gathers and scatters may trap between elements, as the CPU likes (SDM 2C
+ * VGATHERDPS). */
+static bool has_vsib(const struct test_case *t)
+{
+    for (unsigned i = 0; i < t->n; i++)
+        for (unsigned k = 0; k < FORM_OPS; k++)
+            if (form_get(t->form[i])->key.op[k].kind == ZYDIS_OPERAND_TYPE_MEMORY &&
+                form_get(t->form[i])->key.op[k].reg_class == ZYDIS_MEMOP_TYPE_VSIB)
+                return true;
+    return false;
 }
 
 bool gen_case(struct test_case *t, struct rng *r, unsigned form, bool first,
@@ -197,6 +208,8 @@ bool gen_case(struct test_case *t, struct rng *r, unsigned form, bool first,
     }
     memset(t->code + g.len, 0xcc, SEQ_BYTES - g.len);
     patch_branches(&g);
+    if (has_vsib(t))
+        t->in.rflags &= ~(uint64_t)X86_TF;
     t->in.rip = t->entry + (t->mode == MODE_16 ? 0 : CODE_BASE);
     return true;
 }

@@ -24,7 +24,7 @@ static struct options {
     uint64_t cases, seed;
     const char *engine, *form;
     unsigned modes, reports, single, runs;
-    bool list, quiet;
+    bool brief, quiet;
 } opt = {.cases = 200000, .engine = "interp", .modes = 7, .reports = 20, .runs = MIN_RUNS};
 
 static struct totals {
@@ -232,7 +232,7 @@ static unsigned print_forms(void)
         const struct form *f = form_get(i);
 
         excluded += f->excluded != NULL;
-        if (opt.list && (f->ran || !opt.form))
+        if (!opt.brief && (f->ran || !opt.form))
             printf("%7u %7u %6u  %s%s%s\n", f->ran, f->retired, f->failed, form_text(&f->key).s,
                    f->excluded ? "  excluded: " : "", f->excluded ? f->excluded : "");
     }
@@ -268,11 +268,11 @@ static int usage(int status)
     fprintf(status ? stderr : stdout,
             "usage: difftest [--cases N] [--seed N] [--form REGEX] [--mode 64|32|16]...\n"
             "                [--engine NAME] [--reports N] [--runs N] [--single]\n"
-            "                [--list] [--quiet]\n"
+            "                [--brief] [--quiet]\n"
             "Runs generated instruction sequences on the host CPU and in an engine.\n"
             "  --runs N  each form runs at least so often (50)\n"
             "  --single  sequences of one instruction\n"
-            "  --list    print the counts of each form: ran, retired, differed\n");
+            "  --brief   no counts of each form (ran, retired, differed)\n");
     return status;
 }
 
@@ -299,7 +299,7 @@ static int parse(int argc, char **argv)
 {
     static const struct option options[] = {
         {"cases", 1, NULL, 'c'}, {"seed", 1, NULL, 's'}, {"form", 1, NULL, 'f'}, {"mode", 1, NULL, 'm'},
-        {"engine", 1, NULL, 'e'}, {"reports", 1, NULL, 'r'}, {"runs", 1, NULL, 'n'}, {"single", 0, NULL, '1'}, {"list", 0, NULL, 'l'},
+        {"engine", 1, NULL, 'e'}, {"reports", 1, NULL, 'r'}, {"runs", 1, NULL, 'n'}, {"single", 0, NULL, '1'}, {"brief", 0, NULL, 'b'},
         {"quiet", 0, NULL, 'q'}, {"help", 0, NULL, 'h'}, {0},
     };
     bool first_mode = true;
@@ -315,7 +315,7 @@ static int parse(int argc, char **argv)
         case 'r': opt.reports = (unsigned)strtoul(optarg, NULL, 0); break;
         case 'n': opt.runs = (unsigned)strtoul(optarg, NULL, 0); break;
         case '1': opt.single = 1; break;
-        case 'l': opt.list = true; break;
+        case 'b': opt.brief = true; break;
         case 'q': opt.quiet = true; break;
         case 'h': exit(usage(0));
         case 'm':

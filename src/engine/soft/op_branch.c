@@ -308,6 +308,8 @@ int op_enter(struct soft_cpu *c, const struct insn *i)
     if (!r)
         r = soft_linear(c, SEG_SS, end, 1, true, &la);
     if (!r)
+        r = soft_align(c, la, i->osize);
+    if (!r)
         r = soft_probe(c, la, 1, ACCESS_WRITE);
     if (r) {
         c->gpr[CPU_RSP] = sp;

@@ -235,6 +235,8 @@ int op_cmpxchg_pair(struct soft_cpu *c, const struct insn *i)
         return r;
     if (half == 8 && (la & 15))
         return soft_gp0(c);
+    if ((r = soft_align(c, la, half * 2)))
+        return r;
     p = (la & 63) + half * 2 <= 64 ? soft_ptr(c, la, half * 2, ACCESS_WRITE, &r) : NULL;
     if (r)
         return r;

@@ -154,10 +154,14 @@ static inline int simd_check(struct soft_cpu *c, enum simd_check kind)
     return simd_check_slow(c, kind);
 }
 /* The operand's address faulted with r: a misaligned one is #GP before it is
- * non-canonical (which may be #SS).  align: a power of two, or 0 for none. */
+ * non-canonical or beyond the limit (which may be #SS).  align: a power of two, or 0 for none. */
 static inline int simd_bad_address(struct soft_cpu *c, const struct insn *i, unsigned align, int r)
 {
-    return align && c->code64 && (insn_offset(c, i) & (align - 1)) ? soft_gp0(c) : r;
+    uint64_t la = insn_offset(c, i);
+
+    if (!c->code64 || i->seg == SEG_FS || i->seg == SEG_GS)
+        la += c->s.seg[i->seg].base;
+    return align && (la & (align - 1)) ? soft_gp0(c) : r;
 }
 /* Turn x87 state into MMX state (SDM 1 9.5): TOP 0, all tags valid. */
 void simd_enter_mmx(struct soft_cpu *c);

@@ -290,7 +290,7 @@ static bool form_memory(struct form *f)
     op->elem = (uint8_t)(m->element_size / 8);
     if (f->class->flags & SC_VMASK)
         op->flags |= SO_VMASK;
-    if ((f->class->flags & SC_PACK) && f->mask)
+    if ((f->class->flags & SC_PACK) && (f->mask || (op->flags & SO_STORE)))
         op->flags |= SO_PACK;
     if (f->mask && ((op->flags & SO_STORE) || suppresses(f->l)))
         op->flags |= SO_SUPPRESS;

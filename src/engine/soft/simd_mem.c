@@ -42,13 +42,15 @@ static int element_linear(struct soft_cpu *c, const struct insn *i, uint64_t off
     return soft_linear(c, i->seg, cut(i, off), size, write, la);
 }
 
-/* Of a masked operand: its parts do not wrap at 4 GiB. */
-static int lane_linear(struct soft_cpu *c, const struct insn *i, uint64_t off, unsigned size,
+/* Of a masked operand: its parts do not wrap at 4 GiB, but VMASKMOV's do. */
+static int lane_linear(struct soft_cpu *c, const struct insn *i, const struct simd_op *op, uint64_t off,
                        bool write, uint64_t *la)
 {
-    if (!c->code64 && off + size - 1 > 0xffffffff)
+    if (op->flags & SO_VMASK)
+        return element_linear(c, i, off, op->elem, write, la);
+    if (!c->code64 && off + op->elem - 1 > 0xffffffff)
         return soft_raise_err(c, i->seg == SEG_SS ? VEC_SS : VEC_GP, 0);
-    return soft_linear(c, i->seg, off, size, write, la);
+    return soft_linear(c, i->seg, off, op->elem, write, la);
 }
 
 /* The address if the operand needs no checks but the TLB's, for the fast paths. */
@@ -68,7 +70,7 @@ static int check_align(struct soft_cpu *c, const struct insn *i, const struct si
     if (!op->align)
         return 0;
     if (insn_linear(c, i, op->size, op->flags & SO_STORE, &la))
-        return SOFT_FAULT;
+        return simd_bad_address(c, i, op->align, SOFT_FAULT);
     return la & (op->align - 1u) ? soft_gp0(c) : 0;
 }
 
@@ -81,7 +83,7 @@ static int load_elements(struct soft_cpu *c, const struct insn *i, const struct 
     memset(bounce, 0, 64);
     for (; mask; mask &= mask - 1) {
         unsigned e = (unsigned)__builtin_ctzll(mask) * op->elem;
-        r = lane_linear(c, i, off + e, op->elem, false, &la);
+        r = lane_linear(c, i, op, off + e, false, &la);
         if (!r)
             r = soft_read(c, la, op->elem, &v);
         if (r)
@@ -166,7 +168,7 @@ int simd_probe_store(struct soft_cpu *c, const struct insn *i, const struct simd
             r = soft_probe(c, la, op->size, ACCESS_WRITE);
     }
     for (; mask && !r; mask &= mask - 1) {
-        r = lane_linear(c, i, off + (unsigned)__builtin_ctzll(mask) * op->elem, op->elem, true, &la);
+        r = lane_linear(c, i, op, off + (unsigned)__builtin_ctzll(mask) * op->elem, true, &la);
         if (!r)
             r = soft_align(c, la, op->elem);
         if (!r)
@@ -185,7 +187,7 @@ static int store_masked(struct soft_cpu *c, const struct insn *i, const struct s
         unsigned e = (unsigned)__builtin_ctzll(mask) * op->elem;
         v = 0;
         memcpy(&v, bounce + e, op->elem);
-        r = lane_linear(c, i, off + e, op->elem, true, &la);
+        r = lane_linear(c, i, op, off + e, true, &la);
         if (!r)
             r = soft_write(c, la, op->elem, v);
     }
@@ -212,11 +214,15 @@ static int maskmov(struct soft_cpu *c, const struct insn *i, const uint8_t *src,
     int r = 0;
 
     /* AMD's CPUs fault whatever the mask is; the manuals leave it open. */
-    if (c->vm->model->amd && !(r = element_linear(c, i, off, len, true, &la)) &&
-        !(r = soft_align(c, la, len)))
-        r = soft_probe(c, la, len, ACCESS_WRITE);
-    if (r)
-        return r;
+    for (unsigned n = 0; c->vm->model->amd && n < len; n++) {
+        r = element_linear(c, i, off + n, 1, true, &la);
+        if (!r && !n)
+            r = soft_align(c, la, len);
+        if (!r)
+            r = soft_probe(c, la, 1, ACCESS_WRITE);
+        if (r)
+            return r;
+    }
     for (unsigned pass = 0; pass < 2; pass++) {
         for (unsigned n = 0; n < len; n++) {
             if (!(mask[n] & 0x80))
