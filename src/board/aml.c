@@ -7,7 +7,7 @@
 enum {
     OP_ZERO = 0x00, OP_ONE = 0x01, OP_NAME = 0x08, OP_BYTE = 0x0a, OP_WORD = 0x0b,
     OP_DWORD = 0x0c, OP_STRING = 0x0d, OP_QWORD = 0x0e, OP_SCOPE = 0x10, OP_BUFFER = 0x11,
-    OP_PACKAGE = 0x12, OP_EXT = 0x5b, OP_EXT_DEVICE = 0x82,
+    OP_PACKAGE = 0x12, OP_METHOD = 0x14, OP_NOTIFY = 0x86, OP_EXT = 0x5b, OP_EXT_DEVICE = 0x82,
 };
 /* The package length takes three bytes here, whatever its value (20.2.4). */
 #define PKG_LENGTH_SIZE 3
@@ -63,10 +63,15 @@ void aml_name(struct aml *a, const char *name)
     aml_bytes(a, seg, sizeof(seg));
 }
 
-void aml_name_int(struct aml *a, const char *name, uint64_t v)
+void aml_named(struct aml *a, const char *name)
 {
     aml_byte(a, OP_NAME);
     aml_name(a, name);
+}
+
+void aml_name_int(struct aml *a, const char *name, uint64_t v)
+{
+    aml_named(a, name);
     aml_int(a, v);
 }
 
@@ -82,8 +87,7 @@ void aml_name_eisa(struct aml *a, const char *name, const char *id)
                        (unsigned)(id[2] - '@');
     unsigned digits = hex(id[3]) << 12 | hex(id[4]) << 8 | hex(id[5]) << 4 | hex(id[6]);
 
-    aml_byte(a, OP_NAME);
-    aml_name(a, name);
+    aml_named(a, name);
     aml_byte(a, OP_DWORD);
     aml_byte(a, letters >> 8);
     aml_byte(a, letters);
@@ -93,8 +97,7 @@ void aml_name_eisa(struct aml *a, const char *name, const char *id)
 
 void aml_name_string(struct aml *a, const char *name, const char *s)
 {
-    aml_byte(a, OP_NAME);
-    aml_name(a, name);
+    aml_named(a, name);
     aml_byte(a, OP_STRING);
     aml_bytes(a, s, strlen(s) + 1);
 }
@@ -150,12 +153,29 @@ size_t aml_package(struct aml *a, unsigned elements)
     return mark;
 }
 
+size_t aml_method(struct aml *a, const char *name, unsigned args, bool serialized)
+{
+    size_t mark;
+
+    aml_byte(a, OP_METHOD);
+    mark = begin(a);
+    aml_name(a, name);
+    aml_byte(a, args | (serialized ? 8 : 0));
+    return mark;
+}
+
+void aml_notify(struct aml *a, const char *object, unsigned value)
+{
+    aml_byte(a, OP_NOTIFY);
+    aml_name(a, object);
+    aml_int(a, value);
+}
+
 struct aml_crs aml_crs_begin(struct aml *a)
 {
     struct aml_crs crs;
 
-    aml_byte(a, OP_NAME);
-    aml_name(a, "_CRS");
+    aml_named(a, "_CRS");
     aml_byte(a, OP_BUFFER);
     crs.buffer = begin(a);
     aml_byte(a, OP_WORD);
@@ -192,6 +212,16 @@ void aml_irq(struct aml *a, unsigned irq)
 {
     aml_byte(a, 0x22);
     aml_raw(a, 1u << irq, 2);
+}
+
+/* 6.4.3.6: consumer; bit 1 edge, bit 2 active low, bit 3 shared */
+void aml_gsi(struct aml *a, uint32_t gsi, bool level)
+{
+    aml_byte(a, 0x89);
+    aml_raw(a, 6, 2);
+    aml_byte(a, level ? 0x09 : 0x03);
+    aml_byte(a, 1);
+    aml_raw(a, gsi, 4);
 }
 
 /* 6.4.3.5: length, type, general flags (fixed minimum and maximum, producer),

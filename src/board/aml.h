@@ -24,6 +24,8 @@ void aml_raw(struct aml *a, uint64_t v, unsigned size);
 void aml_int(struct aml *a, uint64_t v);
 /* A name of up to four characters, padded, with a leading '\' if given. */
 void aml_name(struct aml *a, const char *name);
+/* Name (name, ...): what is named follows. */
+void aml_named(struct aml *a, const char *name);
 /* Name (name, integer), Name (name, EisaId (id)) such as "PNP0A03". */
 void aml_name_int(struct aml *a, const char *name, uint64_t v);
 void aml_name_eisa(struct aml *a, const char *name, const char *id);
@@ -33,7 +35,12 @@ void aml_name_string(struct aml *a, const char *name, const char *s);
 size_t aml_scope(struct aml *a, const char *name);
 size_t aml_device(struct aml *a, const char *name);
 size_t aml_package(struct aml *a, unsigned elements);
+/* Method (name, args), serialized if so; its body follows. */
+size_t aml_method(struct aml *a, const char *name, unsigned args, bool serialized);
 void aml_end(struct aml *a, size_t mark);
+
+/* Notify (object, value) */
+void aml_notify(struct aml *a, const char *object, unsigned value);
 
 /* Name (_CRS, ResourceTemplate () { ... }). */
 struct aml_crs {
@@ -43,6 +50,9 @@ struct aml_crs aml_crs_begin(struct aml *a);
 void aml_crs_end(struct aml *a, struct aml_crs crs);
 void aml_io(struct aml *a, uint16_t port, uint8_t len);
 void aml_irq(struct aml *a, unsigned irq);
+/* A global system interrupt, active high: edge and exclusive, or level and
+ * shared. */
+void aml_gsi(struct aml *a, uint32_t gsi, bool level);
 void aml_bus_range(struct aml *a, uint16_t first, uint16_t last);
 void aml_io_range(struct aml *a, uint16_t first, uint16_t last);
 void aml_mem_range(struct aml *a, uint32_t first, uint32_t last, bool cacheable);

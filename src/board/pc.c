@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "base/util.h"
-#include "board/acpi.h"
+#include "board/acpi_pc.h"
 #include "board/entry.h"
 #include "board/mptable.h"
 #include "bus/or_gate.h"
@@ -267,7 +267,7 @@ static int write_tables(struct pc *pc, uint64_t *rsdp)
 {
     const struct mptable_config mp = { .ncpus = pc->config.ncpus, .ioapic_id = IOAPIC_ID,
                                        .ioapic_gpa = IOAPIC_GPA, .sci = SCI_IRQ };
-    struct acpi_config config = {
+    struct acpi_pc_config config = {
         .ncpus = pc->config.ncpus, .ioapic_id = IOAPIC_ID, .ioapic_gpa = IOAPIC_GPA,
         .ioapic_pins = IOAPIC_PINS, .sci = SCI_IRQ, .pci_mmio_start = RAM_BELOW_4G_MAX,
         .pci_mmio_end = PCI_MMIO_END,
@@ -278,7 +278,7 @@ static int write_tables(struct pc *pc, uint64_t *rsdp)
         config.com[i].port = pc->config.serial[i] ? pc_com[i].port : 0;
         config.com[i].irq = pc_com[i].irq;
     }
-    rc = acpi_write_tables(pc->bus->mem, RAM_ACPI, RAM_MPTABLE, &config, rsdp);
+    rc = acpi_pc_write(pc->bus->mem, RAM_ACPI, RAM_MPTABLE, &config, rsdp);
     return rc == 0 ? mptable_write(pc->bus->mem, RAM_MPTABLE, MiB, &mp) : rc;
 }
 

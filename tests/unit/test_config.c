@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "base/util.h"
-#include "board/acpi.h"
+#include "board/acpi_pc.h"
 #include "board/aml.h"
 #include "board/mptable.h"
 #include "board/ram_map.h"
@@ -123,7 +123,7 @@ static const uint8_t *table(struct mem *mem, uint64_t gpa, const char *signature
 
 static void test_acpi(void **state)
 {
-    const struct acpi_config config = {
+    const struct acpi_pc_config config = {
         .ncpus = 254, .ioapic_gpa = 0xfec00000, .ioapic_pins = 24, .sci = 9,
         .pci_mmio_start = 0xc0000000, .pci_mmio_end = 0xfec00000,
         .com = { { 0x3f8, 4 }, { 0x2f8, 3 }, { 0x3e8, 4 }, { 0x2e8, 3 } },
@@ -139,7 +139,7 @@ static void test_acpi(void **state)
     ram_map_init(&map, MiB);
     assert_int_equal(mem_create(&mem, MiB, err, sizeof(err)), 0);
     assert_int_equal(ram_map_add_slots(&map, mem), 0);
-    assert_int_equal(acpi_write_tables(mem, RAM_ACPI, MiB, &config, &at), 0);
+    assert_int_equal(acpi_pc_write(mem, RAM_ACPI, MiB, &config, &at), 0);
     rsdp = mem_get(mem, at, 36, false);
     assert_memory_equal(rsdp, "RSD PTR ", 8);
     assert_int_equal(at % 16, 0);
@@ -156,7 +156,7 @@ static void test_acpi(void **state)
         cpus += madt[i] == 0;
     }
     assert_int_equal(cpus, 254);
-    assert_int_equal(acpi_write_tables(mem, RAM_ACPI, RAM_ACPI + 4096, &config, &at), -ENOSPC);
+    assert_int_equal(acpi_pc_write(mem, RAM_ACPI, RAM_ACPI + 4096, &config, &at), -ENOSPC);
     mem_destroy(mem);
 }
 
