@@ -53,27 +53,14 @@ fail:
     return rc;
 }
 
-static const uint8_t *map_file(int fd, uint64_t size)
-{
-    void *p = size ? mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
-
-    return p == MAP_FAILED ? NULL : p;
-}
-
-static void unmap_file(const uint8_t *p, uint64_t size)
-{
-    if (p)
-        munmap((void *)(uintptr_t)p, size);
-}
-
 /* pread of exactly size bytes; -EIO if the file is shorter by now. */
-static int read_exact(int fd, void *buf, uint64_t size)
+static int read_exact(int fd, void *buf, uint64_t size, uint64_t offset)
 {
     uint8_t *p = buf;
     uint64_t at = 0;
 
     while (at < size) {
-        ssize_t n = pread(fd, p + at, MIN(size - at, GiB), (off_t)at);
+        ssize_t n = pread(fd, p + at, MIN(size - at, GiB), (off_t)(offset + at));
 
         if (n < 0 && errno == EINTR)
             continue;
@@ -82,6 +69,15 @@ static int read_exact(int fd, void *buf, uint64_t size)
         at += (uint64_t)n;
     }
     return 0;
+}
+
+void boot_part_read(void *opaque, uint64_t offset, void *buf, size_t n)
+{
+    const struct boot_part *part = opaque;
+
+    if (offset > part->size || n > part->size - offset ||
+        read_exact(part->fd, buf, n, part->offset + offset) < 0)
+        memset(buf, 0, n);
 }
 
 int boot_identify(const struct boot_image *image, char *err, size_t err_size)
@@ -132,7 +128,7 @@ static int read_kernel(const struct boot_source *s, uint8_t **data, size_t *size
     if (rc == 0 && !*data)
         rc = -ENOMEM;
     if (rc == 0)
-        rc = read_exact(s->fd, *data, *size);
+        rc = read_exact(s->fd, *data, *size, 0);
     if (rc < 0) {
         snprintf(err, err_size, "cannot read the kernel '%s': %s", s->path, strerror(-rc));
         free_file(*data, *size);
@@ -144,22 +140,22 @@ static int read_kernel(const struct boot_source *s, uint8_t **data, size_t *size
 static int identify_file(struct boot_source *s, char *err, size_t err_size)
 {
     char why[160];
+    size_t size, setup = 0;
     uint8_t *data;
-    size_t size;
     int rc = read_kernel(s, &data, &size, err, err_size);
 
     if (rc < 0)
         return rc;
     rc = boot_identify(&(struct boot_image){ data, size }, why, sizeof(why));
     if (rc == BOOT_BZIMAGE)
-        s->setup_size = MIN((data[0x1f1] ? data[0x1f1] + 1u : 5u) * 512u, size);
+        setup = MIN((data[0x1f1] ? data[0x1f1] + 1u : 5u) * 512u, size);
     free_file(data, size);
     if (rc < 0) {
         snprintf(err, err_size, "cannot boot '%s': %s", s->path, why);
         return rc;
     }
-    s->size = size;
-    s->mapped = map_file(s->fd, size);
+    s->setup = (struct boot_part){ s->fd, 0, setup };
+    s->kernel = (struct boot_part){ s->fd, setup, size - setup };
     s->kind = (enum boot_kind)rc;
     return 0;
 }
@@ -188,7 +184,7 @@ static int add_module(struct boot_source *s, const char *spec, size_t len, char 
                       err_size);
     if (m->fd < 0)
         return m->fd;
-    m->mapped = map_file(m->fd, m->size);
+    m->part = (struct boot_part){ m->fd, 0, m->size };
     return 0;
 }
 
@@ -214,6 +210,7 @@ int boot_open(struct boot_source **out, const char *kernel, const char *initrd,
               const char *append, char *err, size_t err_size)
 {
     struct boot_source *s = calloc(1, sizeof(*s));
+    uint64_t size;
     int rc = -ENOMEM;
 
     if (!s || !(s->path = strdup(kernel)) || !(s->cmdline = strdup(append ? append : ""))) {
@@ -226,7 +223,7 @@ int boot_open(struct boot_source **out, const char *kernel, const char *initrd,
         rc = -E2BIG;
         goto fail;
     }
-    rc = s->fd = open_file(kernel, "kernel", &s->size, err, err_size);
+    rc = s->fd = open_file(kernel, "kernel", &size, err, err_size);
     if (rc >= 0)
         rc = identify_file(s, err, err_size);
     if (rc >= 0 && initrd)
@@ -247,13 +244,11 @@ void boot_close(struct boot_source *s)
     for (unsigned i = 0; i < s->nmodules; i++) {
         if (s->modules[i].fd >= 0)
             close(s->modules[i].fd);
-        unmap_file(s->modules[i].mapped, s->modules[i].size);
         free(s->modules[i].path);
         free(s->modules[i].cmdline);
     }
     if (s->fd > 0)
         close(s->fd);
-    unmap_file(s->mapped, s->size);
     free(s->path);
     free(s->cmdline);
     free(s);
@@ -262,7 +257,7 @@ void boot_close(struct boot_source *s)
 int boot_read_module(const struct boot_context *c, const struct boot_module *m, uint64_t gpa)
 {
     void *to = mem_get(c->mem, gpa, m->size, true);
-    int rc = to ? read_exact(m->fd, to, m->size) : -EFAULT;
+    int rc = to ? read_exact(m->fd, to, m->size, 0) : -EFAULT;
 
     if (rc < 0) {
         snprintf(c->err, c->err_size, "cannot read '%s': %s", m->path, strerror(-rc));

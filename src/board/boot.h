@@ -22,13 +22,17 @@
 
 enum boot_kind { BOOT_BZIMAGE, BOOT_ELF64, BOOT_PVH, BOOT_MULTIBOOT };
 
-/* mapped: the file as it is on the host, for fw_cfg alone, which only copies
- * it to the guest; NULL if it is empty.  (Should someone cut the file off
- * meanwhile, the process dies of SIGBUS.) */
+/* Bytes of an open file, for fw_cfg, which reads them when the guest asks: a
+ * mapping would kill the process by SIGBUS should someone cut the file off. */
+struct boot_part {
+    int fd;
+    uint64_t offset, size;
+};
+
 struct boot_module {
     int fd;
     uint64_t size;
-    const uint8_t *mapped;
+    struct boot_part part;
     char *path;
     char *cmdline;      /* Multiboot: path and arguments */
 };
@@ -37,9 +41,8 @@ struct boot_source {
     int fd;
     char *path;
     enum boot_kind kind;
-    uint64_t size;
-    uint64_t setup_size;    /* bzImage: the real-mode part; else 0 */
-    const uint8_t *mapped;
+    /* bzImage: its real-mode part, and the rest; else an empty one, and all. */
+    struct boot_part setup, kernel;
     char *cmdline;      /* never NULL */
     struct boot_module modules[BOOT_MAX_MODULES];   /* Linux: at most one */
     unsigned nmodules;
@@ -68,6 +71,8 @@ struct boot_context {
 int boot_open(struct boot_source **source, const char *kernel, const char *initrd,
               const char *append, char *err, size_t err_size);
 void boot_close(struct boot_source *source);
+/* A fw_cfg_read_fn of a struct boot_part; zeros if the file got shorter. */
+void boot_part_read(void *part, uint64_t offset, void *buf, size_t n);
 
 /* Puts all into guest memory and makes the entry state in *bsp, which was
  * reset before.  Returns 0 or a negative errno with a message in err. */

@@ -81,29 +81,31 @@ static int add_serial(struct pc *pc, unsigned i)
     return ns16550_create(pc->bus, &config, &uart);
 }
 
-/* One item of bytes and one of their number. */
-static int add_sized(struct fw_cfg *fw, uint16_t size_key, uint16_t data_key, const void *data,
-                     uint64_t size)
+/* One item of a file's bytes and one of their number. */
+static int add_part(struct fw_cfg *fw, uint16_t size_key, uint16_t data_key,
+                    const struct boot_part *part)
 {
-    int rc = size > UINT32_MAX ? -EFBIG : fw_cfg_add_int(fw, size_key, size, 4);
+    int rc = part->size > UINT32_MAX ? -EFBIG : fw_cfg_add_int(fw, size_key, part->size, 4);
 
-    return rc == 0 && data ? fw_cfg_add_bytes(fw, data_key, data, (uint32_t)size) : rc;
+    if (rc < 0 || !part->size)
+        return rc;
+    return fw_cfg_add_reader(fw, data_key, (uint32_t)part->size, boot_part_read,
+                             (void *)(uintptr_t)part);
 }
 
 static int add_boot_items(struct fw_cfg *fw, const struct boot_source *boot)
 {
-    const uint64_t setup = boot->setup_size;
-    int rc = add_sized(fw, FW_CFG_CMDLINE_SIZE, FW_CFG_CMDLINE_DATA, boot->cmdline,
-                       strlen(boot->cmdline) + 1);
+    const size_t len = strlen(boot->cmdline) + 1;
+    int rc = fw_cfg_add_int(fw, FW_CFG_CMDLINE_SIZE, len, 4);
 
-    if (rc == 0 && boot->mapped && setup)
-        rc = add_sized(fw, FW_CFG_SETUP_SIZE, FW_CFG_SETUP_DATA, boot->mapped, setup);
-    if (rc == 0 && boot->mapped)
-        rc = add_sized(fw, FW_CFG_KERNEL_SIZE, FW_CFG_KERNEL_DATA, boot->mapped + setup,
-                       boot->size - setup);
+    if (rc == 0)
+        rc = fw_cfg_add_bytes(fw, FW_CFG_CMDLINE_DATA, boot->cmdline, (uint32_t)len);
+    if (rc == 0 && boot->setup.size)
+        rc = add_part(fw, FW_CFG_SETUP_SIZE, FW_CFG_SETUP_DATA, &boot->setup);
+    if (rc == 0)
+        rc = add_part(fw, FW_CFG_KERNEL_SIZE, FW_CFG_KERNEL_DATA, &boot->kernel);
     if (rc == 0 && boot->nmodules)
-        rc = add_sized(fw, FW_CFG_INITRD_SIZE, FW_CFG_INITRD_DATA, boot->modules[0].mapped,
-                       boot->modules[0].size);
+        rc = add_part(fw, FW_CFG_INITRD_SIZE, FW_CFG_INITRD_DATA, &boot->modules[0].part);
     return rc;
 }
 

@@ -28,10 +28,15 @@
 #define DMA_SELECT BIT(3)
 #define DMA_WRITE  BIT(4)
 
+#define CHUNK 4096u /* bytes that are asked of a reader at once */
+
 struct item {
-    const uint8_t *data; /* NULL: not there */
+    bool there;
+    const uint8_t *data; /* NULL: reader's */
     uint32_t size;
     uint8_t number[8]; /* of fw_cfg_add_int */
+    fw_cfg_read_fn *read;
+    void *opaque;
 };
 
 /* Directory entry, big-endian. */
@@ -60,18 +65,33 @@ struct fw_cfg {
         struct file files[MAX_FILES];
     } directory;
     unsigned nfiles;
+    /* What a reader gave last: n bytes from offset at of item key. */
+    struct {
+        uint16_t key;
+        uint32_t at, n;
+        uint8_t data[CHUNK];
+    } chunk;
 };
 
-/* What is left of the selected item; NULL at its end. */
-static const uint8_t *rest(const struct fw_cfg *fw, uint32_t *left)
+/* Bytes at the offset, and how many of them may be used; NULL at the end. */
+static const uint8_t *rest(struct fw_cfg *fw, uint32_t *n)
 {
     const struct item *item = fw->key < ITEMS ? &fw->items[fw->key] : NULL;
 
-    *left = 0;
-    if (!item || !item->data || fw->offset >= item->size)
+    *n = 0;
+    if (!item || !item->there || fw->offset >= item->size)
         return NULL;
-    *left = item->size - fw->offset;
-    return item->data + fw->offset;
+    *n = item->size - fw->offset;
+    if (item->data)
+        return item->data + fw->offset;
+    if (fw->chunk.key != fw->key || fw->offset - fw->chunk.at >= fw->chunk.n) {
+        fw->chunk.key = fw->key;
+        fw->chunk.at = fw->offset;
+        fw->chunk.n = MIN(*n, CHUNK);
+        item->read(item->opaque, fw->offset, fw->chunk.data, fw->chunk.n);
+    }
+    *n = fw->chunk.at + fw->chunk.n - fw->offset;
+    return fw->chunk.data + (fw->offset - fw->chunk.at);
 }
 
 static void advance(struct fw_cfg *fw, uint32_t n)
@@ -97,16 +117,18 @@ static uint8_t read_byte(struct fw_cfg *fw)
 /* Reads past the end of an item give zeros. */
 static int dma_read(struct fw_cfg *fw, uint64_t gpa, uint32_t length)
 {
-    uint32_t left, n;
-    const uint8_t *p = rest(fw, &left);
     int ret = 0;
 
-    n = MIN(left, length);
-    if (n)
-        ret = mem_write(fw->bus->mem, gpa, p, n);
-    if (!ret && length > n)
-        ret = mem_fill(fw->bus->mem, gpa + n, 0, length - n);
-    advance(fw, length);
+    while (length && !ret) {
+        uint32_t n;
+        const uint8_t *p = rest(fw, &n);
+
+        n = p ? MIN(n, length) : length;
+        ret = p ? mem_write(fw->bus->mem, gpa, p, n) : mem_fill(fw->bus->mem, gpa, 0, n);
+        advance(fw, n);
+        gpa += n;
+        length -= n;
+    }
     return ret;
 }
 
@@ -141,7 +163,7 @@ static void start_dma(struct fw_cfg *fw)
         log_guest(LOG_DEV, "fw_cfg: DMA result cannot be written");
 }
 
-static uint64_t read(void *dev, uint64_t off, unsigned size)
+static uint64_t port_read(void *dev, uint64_t off, unsigned size)
 {
     (void)off;
     return size == 1 ? read_byte(dev) : 0;
@@ -149,7 +171,7 @@ static uint64_t read(void *dev, uint64_t off, unsigned size)
 
 /* The selector is 16 bits wide; a byte at the data port would be a write of
  * the item, which QEMU dropped in 2.4. */
-static void write(void *dev, uint64_t off, unsigned size, uint64_t value)
+static void port_write(void *dev, uint64_t off, unsigned size, uint64_t value)
 {
     if (off == 0 && size == 2)
         select_item(dev, (uint16_t)value);
@@ -175,7 +197,7 @@ static void dma_reg_write(void *dev, uint64_t off, unsigned size, uint64_t value
     }
 }
 
-static const struct io_ops ops = { read, write, 1, 2 };
+static const struct io_ops ops = { port_read, port_write, 1, 2 };
 static const struct io_ops dma_ops = { dma_reg_read, dma_reg_write, 1, 4 };
 
 static const struct state_field fields[] = {
@@ -196,7 +218,7 @@ static void info(struct device *dev, FILE *f)
     const struct fw_cfg *fw = container_of(dev, struct fw_cfg, dev);
 
     for (unsigned i = 0; i < ITEMS; i++)
-        if (fw->items[i].data)
+        if (fw->items[i].there)
             fprintf(f, "  item 0x%02x: %u bytes %s\n", i, fw->items[i].size,
                     i >= FILE_FIRST ? fw->directory.files[i - FILE_FIRST].name : "");
 }
@@ -212,10 +234,24 @@ int fw_cfg_add_bytes(struct fw_cfg *fw, uint16_t key, const void *data, uint32_t
 {
     if (key >= FW_CFG_FILE_DIR || !data)
         return -EINVAL;
-    if (fw->items[key].data)
+    if (fw->items[key].there)
         return -EEXIST;
+    fw->items[key].there = true;
     fw->items[key].data = data;
     fw->items[key].size = size;
+    return 0;
+}
+
+int fw_cfg_add_reader(struct fw_cfg *fw, uint16_t key, uint32_t size, fw_cfg_read_fn *read,
+                      void *opaque)
+{
+    int ret = fw_cfg_add_bytes(fw, key, fw, size);
+
+    if (ret)
+        return ret;
+    fw->items[key].data = NULL;
+    fw->items[key].read = read;
+    fw->items[key].opaque = opaque;
     return 0;
 }
 
@@ -246,6 +282,7 @@ int fw_cfg_add_file(struct fw_cfg *fw, const char *name, const void *data, uint3
     file->size = htobe32(size);
     file->key = htobe16(key);
     strcpy(file->name, name);
+    fw->items[key].there = true;
     fw->items[key].data = data;
     fw->items[key].size = size;
     fw->directory.count = htobe32(++fw->nfiles);
@@ -267,6 +304,7 @@ int fw_cfg_create(struct bus *bus, const struct fw_cfg_config *config, struct fw
     fw_cfg_add_int(fw, FW_CFG_RAM_SIZE, config->ram_size, 8);
     fw_cfg_add_int(fw, FW_CFG_NB_CPUS, config->ncpus, 2);
     fw_cfg_add_int(fw, FW_CFG_MAX_CPUS, config->ncpus, 2);
+    fw->items[FW_CFG_FILE_DIR].there = true;
     fw->items[FW_CFG_FILE_DIR].data = (const uint8_t *)&fw->directory;
     fw->items[FW_CFG_FILE_DIR].size = sizeof(fw->directory);
     ret = bus_add_io(bus, FW_CFG_PORT, FW_CFG_LEN, &ops, fw);

@@ -41,6 +41,11 @@ int fw_cfg_create(struct bus *bus, const struct fw_cfg_config *config, struct fw
 int fw_cfg_add_int(struct fw_cfg *fw, uint16_t key, uint64_t value, unsigned size);
 /* data is borrowed and must outlive the VM. */
 int fw_cfg_add_bytes(struct fw_cfg *fw, uint16_t key, const void *data, uint32_t size);
+/* size bytes that read() gives when the guest asks (with the bus lock held);
+ * what it cannot read it fills with zeros.  opaque must outlive the VM. */
+typedef void fw_cfg_read_fn(void *opaque, uint64_t offset, void *buf, size_t n);
+int fw_cfg_add_reader(struct fw_cfg *fw, uint16_t key, uint32_t size, fw_cfg_read_fn *read,
+                      void *opaque);
 /* A named file (at most 55 characters), e.g. "etc/e820"; data is borrowed.
  * Returns 0, -EINVAL, -EEXIST or -ENOSPC. */
 int fw_cfg_add_file(struct fw_cfg *fw, const char *name, const void *data, uint32_t size);

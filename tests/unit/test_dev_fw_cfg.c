@@ -46,6 +46,37 @@ static void test_items(void **state)
     machine_free(&m);
 }
 
+static void count_up(void *opaque, uint64_t offset, void *buf, size_t n)
+{
+    ++*(unsigned *)opaque;
+    for (size_t i = 0; i < n; i++)
+        ((uint8_t *)buf)[i] = (uint8_t)((offset + i) * 7);
+}
+
+static uint32_t dma(struct machine *m, uint32_t control, uint32_t length, uint64_t address);
+
+/* Bytes that are read when they are asked for: by port in chunks, by DMA. */
+static void test_reader(void **state)
+{
+    struct machine m;
+    uint8_t b[5001], *ram;
+    unsigned calls = 0;
+
+    (void)state;
+    make(&m);
+    assert_int_equal(fw_cfg_add_reader(fw, FW_CFG_KERNEL_DATA, 5000, count_up, &calls), 0);
+    assert_int_equal(fw_cfg_add_reader(fw, FW_CFG_KERNEL_DATA, 1, count_up, &calls), -EEXIST);
+    item(&m, FW_CFG_KERNEL_DATA, b, sizeof(b));
+    for (unsigned i = 0; i < 5000; i++)
+        assert_int_equal(b[i], (uint8_t)(i * 7));
+    assert_int_equal(b[5000], 0);
+    assert_int_equal(calls, 2);
+    assert_int_equal(dma(&m, (uint32_t)FW_CFG_KERNEL_DATA << 16 | 8 | 2, 6000, 0x8000), 0);
+    ram = mem_get(m.mem, 0x8000, 6000, true);
+    assert_memory_equal(ram, b, sizeof(b));
+    machine_free(&m);
+}
+
 static void test_files(void **state)
 {
     struct machine m;
@@ -129,7 +160,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_items),
-        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_files), cmocka_unit_test(test_reader),
         cmocka_unit_test(test_dma),
         cmocka_unit_test(test_hostile_dma),
     };
