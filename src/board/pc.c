@@ -22,7 +22,6 @@
 #include "dev/i8254.h"
 #include "dev/i8259.h"
 #include "dev/ioapic.h"
-#include "dev/isa_debug_exit.h"
 #include "dev/mc146818.h"
 #include "dev/ns16550.h"
 #include "dev/piix3.h"
@@ -38,11 +37,12 @@
 static const struct {
     uint16_t port;
     uint8_t irq;
-} pc_com[PC_SERIAL_PORTS] = { { 0x3f8, 4 }, { 0x2f8, 3 }, { 0x3e8, 4 }, { 0x2e8, 3 } };
+} pc_com[BOARD_SERIAL_PORTS] = { { 0x3f8, 4 }, { 0x2f8, 3 }, { 0x3e8, 4 }, { 0x2e8, 3 } };
 
 struct pc {
+    struct board board;
     struct bus *bus;
-    struct pc_config config;
+    struct board_config config;
     struct i8259 *pic;
     struct ioapic *ioapic;
     struct piix3 *bridge;
@@ -113,7 +113,7 @@ static int add_boot_items(struct fw_cfg *fw, const struct boot_source *boot)
  * with firmware boot. */
 static int add_fw_cfg(struct pc *pc)
 {
-    const struct pc_config *c = &pc->config;
+    const struct board_config *c = &pc->config;
     const struct fw_cfg_config config = {
         .ncpus = (uint16_t)c->ncpus,
         .ram_size = c->map->below_4g + c->map->above_4g,
@@ -180,7 +180,7 @@ static int add_virtio(struct pc *pc)
  */
 static int wire(struct pc *pc)
 {
-    const struct pc_config *c = &pc->config;
+    const struct board_config *c = &pc->config;
     const struct i8259_config pic = { 0 };
     const struct ioapic_config ioapic = { .gpa = IOAPIC_GPA, .id = IOAPIC_ID,
                                           .eoi_bitmap = c->eoi_bitmap,
@@ -195,13 +195,10 @@ static int wire(struct pc *pc)
     const struct port92_config port92 = { .a20 = a20 };
     const struct acpi_pm_config pm = { .sci = isa_irq(pc, SCI_IRQ), .timer_32bit = true,
                                        .acpi_only = true };
-    const struct isa_debug_exit_config debug = { .port = c->debug_exit_port,
-                                                 .size = c->debug_exit_size };
     struct { /* made, and left to the bus */
         struct i8254 *pit;
         struct mc146818 *rtc;
         struct i8042 *kbd;
-        struct isa_debug_exit *debug;
     } d;
     int rc;
 
@@ -213,49 +210,52 @@ static int wire(struct pc *pc)
         (rc = i8042_create(pc->bus, &kbd, &d.kbd)) < 0 ||
         (rc = port92_create(pc->bus, &port92, &pc->port92)) < 0)
         return rc;
-    for (unsigned i = 0; i < PC_SERIAL_PORTS; i++)
+    for (unsigned i = 0; i < BOARD_SERIAL_PORTS; i++)
         if (c->serial[i] && (rc = add_serial(pc, i)) < 0)
             return rc;
     if ((rc = acpi_pm_create(pc->bus, &pm, &pc->pm)) < 0 || (rc = add_fw_cfg(pc)) < 0 ||
         (rc = add_virtio(pc)) < 0)
         return rc;
-    return c->debug_exit ? isa_debug_exit_create(pc->bus, &debug, &d.debug) : 0;
+    return board_add_debug_exit(c, pc->bus);
 }
 
-int pc_create(struct pc **out, struct bus *bus, const struct pc_config *config, char *err,
-              size_t err_size)
+static int create(struct board **out, struct bus *bus, const struct board_config *config,
+                  char *err, size_t err_size)
 {
     struct pc *pc = calloc(1, sizeof(*pc));
     int rc = -ENOMEM;
 
     if (pc) {
+        pc->board.ops = &board_pc;
         pc->bus = bus;
         pc->config = *config;
         rc = wire(pc);
     }
-    if (rc == -EEXIST && config->debug_exit)
-        snprintf(err, err_size, "isa-debug-exit at port 0x%x meets another device; "
-                 "choose another iobase", config->debug_exit_port);
-    else if (rc < 0)
-        snprintf(err, err_size, "cannot make the machine's devices: %s", strerror(-rc));
+    if (rc < 0)
+        board_explain(config, rc, err, err_size);
     /* Devices point to it even after a failure: the bus goes first. */
-    *out = pc;
+    *out = pc ? &pc->board : NULL;
     return rc;
 }
 
-void pc_destroy(struct pc *pc)
+static struct pc *pc_of(struct board *board)
 {
-    free(pc);
+    return container_of(board, struct pc, board);
+}
+
+static void destroy(struct board *board)
+{
+    free(pc_of(board));
 }
 
 /* The BIOS data area, for systems that look there: ports of the serial
  * lines, segment of the extended area, KiB below it. */
 static int write_bios_data(struct pc *pc)
 {
-    uint16_t com[PC_SERIAL_PORTS], tail[3] = { RAM_EBDA >> 4, 0, RAM_EBDA >> 10 };
+    uint16_t com[BOARD_SERIAL_PORTS], tail[3] = { RAM_EBDA >> 4, 0, RAM_EBDA >> 10 };
     int rc;
 
-    for (unsigned i = 0; i < PC_SERIAL_PORTS; i++)
+    for (unsigned i = 0; i < BOARD_SERIAL_PORTS; i++)
         com[i] = pc->config.serial[i] ? pc_com[i].port : 0;
     rc = mem_write(pc->bus->mem, 0x400, com, sizeof(com));
     if (rc == 0)
@@ -274,7 +274,7 @@ static int write_tables(struct pc *pc, uint64_t *rsdp)
     };
     int rc;
 
-    for (unsigned i = 0; i < PC_SERIAL_PORTS; i++) {
+    for (unsigned i = 0; i < BOARD_SERIAL_PORTS; i++) {
         config.com[i].port = pc->config.serial[i] ? pc_com[i].port : 0;
         config.com[i].irq = pc_com[i].irq;
     }
@@ -282,8 +282,9 @@ static int write_tables(struct pc *pc, uint64_t *rsdp)
     return rc == 0 ? mptable_write(pc->bus->mem, RAM_MPTABLE, MiB, &mp) : rc;
 }
 
-int pc_boot(struct pc *pc, struct vcpu_state *states, char *err, size_t err_size)
+static int boot(struct board *board, struct vcpu_state *states, char *err, size_t err_size)
 {
+    struct pc *pc = pc_of(board);
     uint64_t rsdp;
     int rc = write_tables(pc, &rsdp);
 
@@ -300,22 +301,27 @@ int pc_boot(struct pc *pc, struct vcpu_state *states, char *err, size_t err_size
                      err_size);
 }
 
-void pc_eoi(struct pc *pc, uint8_t vector)
+static void eoi(struct board *board, uint8_t vector)
 {
+    struct pc *pc = pc_of(board);
+
     pthread_mutex_lock(&pc->bus->lock);
     ioapic_eoi(pc->ioapic, vector);
     pthread_mutex_unlock(&pc->bus->lock);
 }
 
-void pc_ferr(struct pc *pc)
+static void ferr(struct board *board)
 {
+    struct pc *pc = pc_of(board);
+
     pthread_mutex_lock(&pc->bus->lock);
     piix3_ferr(pc->bridge);
     pthread_mutex_unlock(&pc->bus->lock);
 }
 
-int pc_acknowledge(struct pc *pc)
+static int acknowledge(struct board *board)
 {
+    struct pc *pc = pc_of(board);
     int vector;
 
     pthread_mutex_lock(&pc->bus->lock);
@@ -324,15 +330,27 @@ int pc_acknowledge(struct pc *pc)
     return vector;
 }
 
-void pc_power_button(struct pc *pc)
+static void power_button(struct board *board)
 {
-    acpi_pm_power_button(pc->pm);
+    acpi_pm_power_button(pc_of(board)->pm);
 }
 
-unsigned pc_counters(struct pc *pc, struct cpu_counter *counters, unsigned max)
+static unsigned counters(struct board *board, struct cpu_counter *list, unsigned max)
 {
     if (!max)
         return 0;
-    acpi_pm_counter(pc->pm, &counters[0]);
+    acpi_pm_counter(pc_of(board)->pm, &list[0]);
     return 1;
 }
+
+const struct board_ops board_pc = {
+    .name = "pc",
+    .create = create,
+    .destroy = destroy,
+    .boot = boot,
+    .eoi = eoi,
+    .ferr = ferr,
+    .acknowledge = acknowledge,
+    .power_button = power_button,
+    .counters = counters,
+};

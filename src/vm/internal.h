@@ -6,8 +6,8 @@
 #include <pthread.h>
 
 #include "base/clock.h"
+#include "board/board.h"
 #include "board/boot.h"
-#include "board/pc.h"
 #include "board/ram_map.h"
 #include "board/virtio_set.h"
 #include "bus/bus.h"
@@ -49,7 +49,7 @@ struct vm {
     struct ram_map map;
     struct bus *bus;
     struct loop *loop;
-    struct pc *pc;
+    struct board *board;
     struct virtio_set virtio;   /* the host's ends */
     struct boot_source *boot;
     struct chardev *serial[VM_SERIAL_PORTS];

@@ -169,7 +169,7 @@ void vm_nmi(struct vm *vm)
 
 void vm_powerdown(struct vm *vm)
 {
-    pc_power_button(vm->pc);
+    vm->board->ops->power_button(vm->board);
 }
 
 static void timeout(void *opaque, int fd, uint32_t events)

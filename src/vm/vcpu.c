@@ -56,19 +56,26 @@ static enum next exit_mmio(struct vm_vcpu *v)
 
 static enum next exit_eoi(struct vm_vcpu *v)
 {
-    pc_eoi(v->vm->pc, v->run->eoi.vector);
+    struct board *board = v->vm->board;
+
+    board->ops->eoi(board, v->run->eoi.vector);
     return CONTINUE;
 }
 
 static enum next exit_extint(struct vm_vcpu *v)
 {
-    v->run->extint.vector = pc_acknowledge(v->vm->pc);
+    struct board *board = v->vm->board;
+
+    v->run->extint.vector = board->ops->acknowledge ? board->ops->acknowledge(board) : -1;
     return CONTINUE;
 }
 
 static enum next exit_ferr(struct vm_vcpu *v)
 {
-    pc_ferr(v->vm->pc);
+    struct board *board = v->vm->board;
+
+    if (board->ops->ferr)
+        board->ops->ferr(board);
     return CONTINUE;
 }
 

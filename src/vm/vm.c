@@ -243,10 +243,11 @@ static int make_disks(struct vm *vm, struct vm_error *error)
 
 static int make_board(struct vm *vm, struct vm_error *error)
 {
-    struct pc_config config = {
+    struct board_config config = {
         .ncpus = vm->config.cpus, .map = &vm->map, .boot = vm->boot, .eoi_bitmap = eoi_bitmap,
         .a20 = vm->engine->set_a20 ? set_a20 : NULL, .opaque = vm, .virtio = vm->virtio,
     };
+    const struct board_ops *ops = board_find(vm->config.machine);
     struct cpu_counter counters[4];
     unsigned n;
     char err[256];
@@ -259,10 +260,13 @@ static int make_board(struct vm *vm, struct vm_error *error)
         config.debug_exit_size = vm->config.devices[0].iosize;
     }
     memcpy(config.serial, vm->serial, sizeof(config.serial));
-    rc = pc_create(&vm->pc, vm->bus, &config, err, sizeof(err));
+    if (!ops)
+        return fail(error, -EINVAL, VM_WRONG_USAGE, "unknown machine '%s'", vm->config.machine);
+    rc = ops->create(&vm->board, vm->bus, &config, err, sizeof(err));
     if (rc < 0)
-        return fail(error, rc, rc == -EEXIST ? VM_WRONG_USAGE : VM_HOST_FAILURE, "%s", err);
-    n = vm->engine->counter_add ? pc_counters(vm->pc, counters, ARRAY_SIZE(counters)) : 0;
+        return fail(error, rc, rc == -EEXIST || rc == -EINVAL ? VM_WRONG_USAGE : VM_HOST_FAILURE,
+                    "%s", err);
+    n = vm->engine->counter_add ? ops->counters(vm->board, counters, ARRAY_SIZE(counters)) : 0;
     for (unsigned i = 0; i < n; i++)
         vm->engine->counter_add(vm->engine_vm, &counters[i]);
     return 0;
@@ -297,7 +301,7 @@ int vm_boot(struct vm *vm, char *err, size_t err_size)
     for (unsigned i = 0; i < n && rc == 0; i++)
         vcpu_state_reset(&states[i], i, i == 0, false);
     if (rc == 0)
-        rc = pc_boot(vm->pc, states, err, err_size);
+        rc = vm->board->ops->boot(vm->board, states, err, err_size);
     for (unsigned i = 0; i < n && rc == 0; i++)
         rc = vm->engine->vcpu_set_state(vm->vcpus[i].vcpu, &states[i], err, err_size);
     free(states);
@@ -372,7 +376,8 @@ void vm_destroy(struct vm *vm)
         return;
     if (vm->bus)
         bus_destroy(vm->bus);
-    pc_destroy(vm->pc);
+    if (vm->board)
+        vm->board->ops->destroy(vm->board);
     for (unsigned i = 0; i < VM_SERIAL_PORTS; i++)
         chardev_destroy(vm->serial[i]);
     vm_close_disks(vm);
