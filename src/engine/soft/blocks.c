@@ -487,13 +487,14 @@ int soft_run_piece(struct soft_cpu *c)
             return SOFT_EXIT;
         }
         if (left <= BLOCK_MAX) {
-            c->rep_limit = left;
+            /* A trap is due after each iteration, or after the first. */
+            c->rep_limit = c->single || c->db_pending ? 1 : left;
             return soft_step_one(c);
         }
         c->rep_limit = MIN(left - BLOCK_MAX, REP_BATCH);
     }
     if (unlikely(c->single || c->shadow & (SHADOW_STI | SHADOW_MOV_SS) || c->db_pending)) {
-        if (c->single)
+        if (c->single || c->db_pending)
             c->rep_limit = 1;
         return soft_step_one(c);
     }

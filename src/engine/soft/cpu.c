@@ -74,6 +74,14 @@ int soft_set_state(struct soft_cpu *c, const struct vcpu_state *s, char *err, si
     c->insn_count = s->insn_count;
     c->in_delivery = false;
     c->db_pending = 0;
+    if (s->exception_pending && s->exception_vector == VEC_DB && (s->shadows & SHADOW_MOV_SS)) {
+        /* Held back until the instruction behind MOV SS has retired. */
+        c->db_pending = s->exception_payload;
+        c->s.exception_pending = c->s.exception_has_error = false;
+        c->s.exception_vector = 0;
+        c->s.exception_error = 0;
+        c->s.exception_payload = 0;
+    }
     c->block_end = NULL;
     soft_set_arith_flags(c, (unsigned)s->rflags & X86_FLAGS_ARITH);
     c->rflags = ((uint32_t)s->rflags & ~(uint32_t)X86_FLAGS_ARITH) | X86_FLAGS_FIXED;

@@ -366,6 +366,8 @@ int lapic_mmio_write(struct soft_cpu *c, unsigned off, unsigned size, uint64_t v
         log_guest(LOG_APIC, "%u-byte write to offset %#x dropped", size, off);
         return 0;
     }
+    /* What it sends to itself comes right behind the instruction. */
+    c->block_end = NULL;
     r = write_reg(c, off >> 4, (uint32_t)v);
     if (r >= 0)
         return r;
