@@ -6,10 +6,11 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "board/micro.h"
 #include "board/pc.h"
 #include "dev/isa_debug_exit.h"
 
-static const struct board_ops *const boards[] = { &board_pc };
+static const struct board_ops *const boards[] = { &board_pc, &board_micro };
 
 const struct board_ops *board_find(const char *name)
 {

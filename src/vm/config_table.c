@@ -19,7 +19,7 @@
         .max_items = sizeof(((struct_type *)0)->array) / sizeof(((struct_type *)0)->array[0])
 #define END { .type = SETTING_ACTION }
 
-static const char *const machines[] = { "pc", NULL };
+static const char *const machines[] = { "pc", "micro", NULL };
 static const char *const engine_names[] = { "auto", "interp", NULL };
 static const char *const cpu_models[] = { "host", "x86-64-v2", "x86-64-v3", NULL };
 static const char *const disk_formats[] = { "raw", NULL };

@@ -120,7 +120,7 @@ static void test_errors(void **state)
     reject("--cpus 0", "1 to 254");
     reject("--cpus 255", "1 to 254");
     reject("--cpus 1x", "1 to 254");
-    reject("--machine q35", "'q35' is unknown; choose pc");
+    reject("--machine q35", "'q35' is unknown; choose pc or micro");
     reject("--serial tcp:1", "stdio, none, file:PATH, unix:PATH");
     reject("--serial stdio --serial stdio", "only one port");
     reject("--serial none --serial none --serial none --serial none --serial none", "only 4");
