@@ -5,15 +5,22 @@
 #include "cli/options.h"
 #include "vm/config_table.h"
 
+static bool is_word(const char *name, const char *word, size_t len)
+{
+    return name && strlen(name) == len && strncmp(word, name, len) == 0;
+}
+
+/* The option that a word names up to a '='. */
 static const struct setting *find(const char *word)
 {
     const bool two = strncmp(word, "--", 2) == 0;
+    const size_t len = strcspn(word, "=");
 
     if (*word != '-')
         return NULL;
     for (const struct setting *s = config_table; !setting_is_last(s); s++)
-        if ((s->option && (two || s->alias) && strcmp(word + 1 + two, s->option) == 0) ||
-            (!two && s->alias && strcmp(word + 1, s->alias) == 0))
+        if (((two || s->alias) && is_word(s->option, word + 1 + two, len - 1 - two)) ||
+            (!two && is_word(s->alias, word + 1, len - 1)))
             return s;
     return NULL;
 }
@@ -46,7 +53,7 @@ static void print_choices(FILE *f, const char *prefix, const struct setting *s, 
 }
 
 /* "FILE,format=r": the last part of an item, with what is before it. */
-static void print_item(FILE *f, const struct setting *s, const char *start)
+static void print_item(FILE *f, const char *before, const struct setting *s, const char *start)
 {
     const char *comma = strrchr(start, ','), *part = comma ? comma + 1 : start;
     const char *equals = strchr(part, '=');
@@ -58,19 +65,19 @@ static void print_item(FILE *f, const struct setting *s, const char *start)
         if (strncmp(i->key, part, len) != 0 || (i == s->items && comma))
             continue;
         if (equals && strlen(i->key) == len) {
-            snprintf(prefix, sizeof(prefix), "%.*s", (int)(equals + 1 - start), start);
+            snprintf(prefix, sizeof(prefix), "%s%.*s", before, (int)(equals + 1 - start), start);
             print_choices(f, prefix, i, equals + 1);
         } else if (!equals && comma) {
-            fprintf(f, "%.*s%s=\n", (int)(part - start), start, i->key);
+            fprintf(f, "%s%.*s%s=\n", before, (int)(part - start), start, i->key);
         }
     }
     if (!comma && s->items->type == SETTING_FILE)
         fputs("@file\n", f);
     else if (!comma)
-        print_choices(f, "", s->items, start);
+        print_choices(f, before, s->items, start);
 }
 
-static void print_serial(FILE *f, const char *start)
+static void print_serial(FILE *f, const char *before, const char *start)
 {
     static const char *const words[] = { "stdio", "none", "file:", "unix:" };
 
@@ -80,30 +87,34 @@ static void print_serial(FILE *f, const char *start)
     }
     for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++)
         if (strncmp(words[i], start, strlen(start)) == 0)
-            fprintf(f, "%s\n", words[i]);
+            fprintf(f, "%s%s\n", before, words[i]);
 }
 
-static void print_values(FILE *f, const struct setting *s, const char *start)
+/* before: what stands in front of the value in the same word. */
+static void print_values(FILE *f, const char *before, const struct setting *s, const char *start)
 {
     if (s->type == SETTING_FILE || strcmp(s->option, "config") == 0)
         fputs("@file\n", f);
     else if (strcmp(s->option, "serial") == 0)
-        print_serial(f, start);
+        print_serial(f, before, start);
     else if (s->type == SETTING_LIST && !setting_is_plain(s))
-        print_item(f, s, start);
+        print_item(f, before, s, start);
     else
-        print_choices(f, "", s, start);
+        print_choices(f, before, s, start);
 }
 
 void options_complete(FILE *f, int n, char *const *words)
 {
-    const struct setting *before = n > 1 ? find(words[n - 2]) : NULL;
+    const struct setting *option = n > 1 ? find(words[n - 2]) : NULL;
+    const char *word = n > 0 ? words[n - 1] : "", *equals = strchr(word, '=');
+    char before[64];
 
-    if (n < 1)
-        return;
-    /* The word before that may itself be some option's value. */
-    if (before && before->arg)
-        print_values(f, before, words[n - 1]);
-    else
-        print_options(f, words[n - 1]);
+    if (option && option->arg && !strchr(words[n - 2], '=')) {
+        print_values(f, "", option, word);
+    } else if (equals && *word == '-' && (option = find(word)) && option->arg) {
+        snprintf(before, sizeof(before), "%.*s", (int)(equals + 1 - word), word);
+        print_values(f, before, option, equals + 1);
+    } else {
+        print_options(f, word);
+    }
 }

@@ -114,7 +114,7 @@ void options_help(FILE *f)
           "crashed, 4 timeout, 128+N ended by signal N; isa-debug-exit's value wins.\n", f);
 }
 
-/* Text in mdoc: a dot or quote at the start of a line would be a macro. */
+/* A sentence in mdoc: a dot or quote at the start of a line would be a macro. */
 static void manual_text(FILE *f, const char *text)
 {
     fputs("\\&", f);
@@ -126,7 +126,7 @@ static void manual_text(FILE *f, const char *text)
         else
             fputc(*text, f);
     }
-    fputc('\n', f);
+    fputs(".\n", f);
 }
 
 /* Words of an argument for a macro's line. */

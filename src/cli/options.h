@@ -29,7 +29,7 @@ void options_help(FILE *f);
 void options_manual(FILE *f);
 
 /* complete.c: what may stand for the last of words[0..n) on the command line
- * (without the program's name), one on each line; "@file" or "@folder" means
+ * (without the program's name), one on each line; "@file" stands for the
  * names of files. */
 void options_complete(FILE *f, int n, char *const *words);
 

@@ -399,6 +399,9 @@ static void test_complete(void **state)
     assert_string_equal(complete("--net u"), "user\n");
     assert_string_equal(complete("--serial f"), "file:\n");
     assert_string_equal(complete("--memory 1"), "");
+    assert_string_equal(complete("--engine=i"), "--engine=interp\n");
+    assert_string_equal(complete("--disk=x,aio=t"), "--disk=x,aio=threads\n");
+    assert_string_equal(complete("--kernel=x"), "@file\n");
     assert_non_null(strstr(complete("--memory 1 "), "--no-reboot\n"));
 }
 
