@@ -37,7 +37,11 @@ struct vm_disk {
 
 struct vm_net {
     char *type;                 /* "none" or "user" */
-    char *mac;                  /* NULL: a made-up one */
+    char *model;                /* of the card: "virtio" */
+    char *mac;                  /* NULL: 52:54:00:12:34:56, and one more for each card */
+    /* Of the user network (net/options.h); NULL: its defaults. */
+    char *net, *host, *dns, *dhcpstart, *hostname;
+    bool restricted, ipv6;
     char *hostfwd[VM_MAX_HOSTFWD];  /* PROTO:[ADDR]:PORT-[ADDR]:PORT */
     unsigned nhostfwd;
 };

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "chardev/chardev.h"
 #include "cpu/cpu.h"
+#include "net/options.h"
 
 /* Where the value is, and how large. */
 #define AT(struct_type, member)                                                                    \
@@ -25,6 +26,7 @@ static const char *const cpu_models[] = { "host", "x86-64-v2", "x86-64-v3", NULL
 static const char *const disk_formats[] = { "raw", NULL };
 static const char *const disk_aio[] = { "auto", "io_uring", "threads", NULL };
 static const char *const net_types[] = { "none", "user", NULL };
+static const char *const net_models[] = { "virtio", NULL };
 static const char *const drivers[] = { "isa-debug-exit", NULL };
 
 static int check_name(const char *text, char *err, size_t err_size)
@@ -42,19 +44,18 @@ static int check_log(const char *text, char *err, size_t err_size)
     return log_configure(text, err, (int)err_size);
 }
 
-/* Six bytes; not a group's address (IEEE 802 8.2: bit 0 of the first one). */
 static int check_mac(const char *text, char *err, size_t err_size)
 {
-    static const char hex[] = "0123456789abcdefABCDEF";
-    bool good = strlen(text) == 17;
+    uint8_t mac[6];
 
-    for (unsigned i = 0; good && i < 17; i++)
-        good = i % 3 == 2 ? text[i] == ':' : strchr(hex, text[i]) != NULL;
-    if (good && strchr("02468aceACE", text[1]))
-        return 0;
-    snprintf(err, err_size, "'%s' is not a card's address; write for example 52:54:00:12:34:56",
-             config_quote(text).text);
-    return -EINVAL;
+    return net_mac_parse(text, mac, err, err_size);
+}
+
+static int check_hostfwd(const char *text, char *err, size_t err_size)
+{
+    struct net_hostfwd fwd;
+
+    return net_hostfwd_parse(text, &fwd, err, err_size);
 }
 
 static const struct setting serial_item[] = {
@@ -63,8 +64,9 @@ static const struct setting serial_item[] = {
     END
 };
 
-static const struct setting text_item[] = {
-    { .key = "", .type = SETTING_TEXT, .min = 1, .max = 255, .offset = 0, .size = sizeof(char *) },
+static const struct setting hostfwd_item[] = {
+    { .key = "", .type = SETTING_TEXT, .min = 1, .max = 255, .check = check_hostfwd, .offset = 0,
+      .size = sizeof(char *) },
     END
 };
 
@@ -91,9 +93,26 @@ static const struct setting disk_item[] = {
 static const struct setting net_item[] = {
     { .key = "type", .type = SETTING_CHOICE, .choices = net_types, .required = true,
       AT(struct vm_net, type), .help = "kind of network" },
+    { .key = "model", .type = SETTING_CHOICE, .choices = net_models, .fallback = "virtio",
+      AT(struct vm_net, model), .help = "kind of card" },
     { .key = "mac", .type = SETTING_TEXT, .check = check_mac, AT(struct vm_net, mac),
       .help = "address of the guest's card", .arg = "ADDRESS" },
-    { .key = "hostfwd", .type = SETTING_LIST, LIST_OF(struct vm_net, hostfwd, nhostfwd, text_item),
+    { .key = "net", .type = SETTING_TEXT, .min = 1, .max = 63, AT(struct vm_net, net),
+      .help = "addresses (default 10.0.2.0/24)", .arg = "ADDR/BITS" },
+    { .key = "host", .type = SETTING_TEXT, .min = 1, .max = 63, AT(struct vm_net, host),
+      .help = "the host's address for the guest (default: second of net)", .arg = "ADDR" },
+    { .key = "dns", .type = SETTING_TEXT, .min = 1, .max = 63, AT(struct vm_net, dns),
+      .help = "address of the name server (default: third)", .arg = "ADDR" },
+    { .key = "dhcpstart", .type = SETTING_TEXT, .min = 1, .max = 63,
+      AT(struct vm_net, dhcpstart), .help = "address of the guest (default: 15th)",
+      .arg = "ADDR" },
+    { .key = "hostname", .type = SETTING_TEXT, .min = 1, .max = 255, AT(struct vm_net, hostname),
+      .help = "the guest's name, told by DHCP", .arg = "NAME" },
+    { .key = "restrict", .type = SETTING_FLAG, AT(struct vm_net, restricted),
+      .help = "let the guest reach nothing; forwarded ports work" },
+    { .key = "ipv6", .type = SETTING_FLAG, .fallback = "on", AT(struct vm_net, ipv6),
+      .help = "IPv6 as well" },
+    { .key = "hostfwd", .type = SETTING_LIST, LIST_OF(struct vm_net, hostfwd, nhostfwd, hostfwd_item),
       .help = "forward a port of the host", .arg = "PROTO:[ADDR]:PORT-[ADDR]:PORT" },
     END
 };
@@ -108,29 +127,19 @@ static const struct setting device_item[] = {
     END
 };
 
-/* "HOST:GUEST[/udp]" as a hostfwd of the first network, which is made. */
+/* "[ADDR:]HOST:GUEST[/udp]" as a hostfwd of the first network, which is made. */
 static int publish(struct vm_config *config, const char *text, char *err, size_t err_size)
 {
     const struct setting *net = config_setting("net"), *forward = net->items;
-    unsigned host, guest;
-    char rule[64], end;
-    bool udp = false;
-    int n = 0, rc = 0;
+    char rule[NET_HOSTFWD_TEXT];
+    struct net_hostfwd fwd;
+    int rc = net_publish_parse(text, &fwd, err, err_size);
 
-    if (sscanf(text, "%5u:%5u%n", &host, &guest, &n) == 2 && n > 0) {
-        udp = strcmp(text + n, "/udp") == 0;
-        end = udp || strcmp(text + n, "/tcp") == 0 ? 0 : text[n];
-    } else {
-        end = '?';
-    }
-    if (end || !host || !guest || host > 65535 || guest > 65535) {
-        snprintf(err, err_size, "'%s' is not HOST:GUEST or HOST:GUEST/udp, of ports 1 to 65535",
-                 config_quote(text).text);
-        return -EINVAL;
-    }
+    if (rc < 0)
+        return rc;
     if (!config->nnet)
         rc = setting_set(net, config, "user", err, err_size);
-    snprintf(rule, sizeof(rule), "%s::%u-:%u", udp ? "udp" : "tcp", host, guest);
+    net_hostfwd_text(&fwd, rule);
     while (strcmp(forward->key, "hostfwd") != 0)
         forward++;
     return rc == 0 ? setting_set(forward, &config->net[0], rule, err, err_size) : rc;
@@ -176,9 +185,9 @@ const struct setting config_table[] = {
       LIST_OF(struct vm_config, disks, ndisks, disk_item), .help = "disk, once for each" },
     { .key = "net", .option = "net", .alias = "net", .arg = "TYPE", .type = SETTING_LIST,
       LIST_OF(struct vm_config, net, nnet, net_item), .help = "network card, once for each" },
-    { .option = "publish", .alias = "p", .arg = "HOST:GUEST[/udp]", .type = SETTING_ACTION,
-      .apply = publish, .help = "forward a port of the host (all addresses) to the guest's; "
-      "without --net, with a card on the user network" },
+    { .option = "publish", .alias = "p", .arg = "[ADDR:]HOST:GUEST[/udp]",
+      .type = SETTING_ACTION, .apply = publish, .help = "forward a port of the host (of "
+      "127.0.0.1, or ADDR) to the guest's; makes a user network if there is no --net" },
     { .key = "devices", .option = "device", .alias = "device", .arg = "DRIVER",
       .type = SETTING_LIST, LIST_OF(struct vm_config, devices, ndevices, device_item),
       .help = "another device (with isa-debug-exit, a guest's write of V ends with status "

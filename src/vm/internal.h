@@ -86,6 +86,10 @@ uint64_t vm_instructions(struct vm *vm);
 int vm_open_disks(struct vm *vm, char *err, size_t err_size);
 void vm_close_disks(struct vm *vm);
 
+/* nets.c.  The same. */
+int vm_open_nets(struct vm *vm, char *err, size_t err_size);
+void vm_close_nets(struct vm *vm);
+
 /* vm.c: kernel and tables into memory, reset states into the vCPUs. */
 int vm_boot(struct vm *vm, char *err, size_t err_size);
 

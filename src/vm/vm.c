@@ -241,6 +241,14 @@ static int make_disks(struct vm *vm, struct vm_error *error)
     return rc < 0 ? fail(error, rc, VM_WRONG_USAGE, "%s", err) : 0;
 }
 
+static int make_nets(struct vm *vm, struct vm_error *error)
+{
+    char err[280];
+    int rc = vm_open_nets(vm, err, sizeof(err));
+
+    return rc < 0 ? fail(error, rc, VM_WRONG_USAGE, "%s", err) : 0;
+}
+
 static int make_board(struct vm *vm, struct vm_error *error)
 {
     struct board_config config = {
@@ -278,10 +286,6 @@ static int open_kernel(struct vm *vm, struct vm_error *error)
     char err[280];
     int rc = config_runnable(c, err, sizeof(err));
 
-    if (rc == 0 && c->nnet) {
-        rc = -ENOTSUP;
-        snprintf(err, sizeof(err), "--net: the machine %s does not have it yet", c->machine);
-    }
     if (rc < 0)
         return fail(error, rc, VM_WRONG_USAGE, "%s", err);
     if (!c->kernel)
@@ -323,7 +327,7 @@ static int set_state(struct vm *vm, struct vm_error *error)
 static int make(struct vm *vm, struct vm_error *error)
 {
     static int (*const steps[])(struct vm *vm, struct vm_error *error) = {
-        open_kernel, make_disks, choose_engine, make_memory, make_vcpus, make_bus,
+        open_kernel, make_disks, make_nets, choose_engine, make_memory, make_vcpus, make_bus,
         make_serial, make_board, set_state,
     };
     int rc = monitor_create(&vm->monitor, vm);
@@ -381,6 +385,7 @@ void vm_destroy(struct vm *vm)
     for (unsigned i = 0; i < VM_SERIAL_PORTS; i++)
         chardev_destroy(vm->serial[i]);
     vm_close_disks(vm);
+    vm_close_nets(vm);
     if (vm->loop)
         loop_destroy(vm->loop);
     destroy_vcpus(vm);

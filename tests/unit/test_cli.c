@@ -145,7 +145,7 @@ static void test_errors(void **state)
     reject("--net user,mac=01:00:00:00:00:00", "52:54:00");
     reject("-p 22", "HOST:GUEST");
     reject("-p 0:22", "1 to 65535");
-    reject("-p 1:2/sctp", "HOST:GUEST/udp");
+    reject("-p 1:2/sctp", "HOST:GUEST[/udp]");
 }
 
 static void test_no_kernel(void **state)
@@ -216,8 +216,8 @@ static void test_lists(void **state)
     assert_string_equal(c.disks[1].aio, "threads");
     assert_int_equal(c.nnet, 1);
     assert_int_equal(c.net[0].nhostfwd, 2);
-    assert_string_equal(c.net[0].hostfwd[0], "tcp::2222-:22");
-    assert_string_equal(c.net[0].hostfwd[1], "udp::53-:53");
+    assert_string_equal(c.net[0].hostfwd[0], "tcp:127.0.0.1:2222-:22");
+    assert_string_equal(c.net[0].hostfwd[1], "udp:127.0.0.1:53-:53");
     config_free(&c);
 }
 
