@@ -45,6 +45,7 @@
 #define SEL_DATA 0x2b
 #define SEL_CS64 0x33
 #define SEL_CS16 0x07
+#define SEL_CPU 0x7b
 
 #define SEQ_MAX 6
 #define SEQ_BYTES 96
@@ -204,6 +205,7 @@ const struct outcome *native_outcomes(void);
 int native_start(unsigned n);
 int native_wait(void);
 uint64_t native_xcr0(void);
+uint64_t native_cpu_descriptor(void);
 
 int guest_init(const char *engine, const struct cpu_model *model);
 void guest_run(const struct test_case *t, struct outcome *o);

@@ -76,6 +76,7 @@ static void build_descriptors(void)
     };
 
     mem_write(mem, GDT, gdt, sizeof(gdt));
+    put64(GDT + (SEL_CPU & ~7u), native_cpu_descriptor());
     put64(GDT + 8 * 8, 0x0000890000000067 | (uint64_t)(TSS & 0xffff) << 16 | 0x80ULL << 56);
     put64(GDT + 9 * 8, 0xffffffff);
     put64(GDT + 10 * 8, 0x0000820000000007 | (uint64_t)(LDT & 0xffff) << 16 | 0x80ULL << 56);

@@ -100,7 +100,7 @@ static unsigned next_form(struct rng *r)
 
 static void make_case(struct test_case *t, uint64_t id)
 {
-    struct rng r = {opt.seed * 0x9e3779b97f4a7c15u + id};
+    struct rng seed = {opt.seed}, r = {rnd(&seed) + id * 0xd1342543de82ef95u};
 
     for (;;) {
         unsigned form = next_form(&r);

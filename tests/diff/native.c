@@ -18,6 +18,7 @@
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -214,14 +215,46 @@ static void touch_pages(void)
             (void)*(volatile uint8_t *)(ranges[i].at + n);
 }
 
+/* The first CPU that we may run on. */
+static bool pin(cpu_set_t *before)
+{
+    cpu_set_t one;
+    int cpu = 0;
+
+    if (sched_getaffinity(0, sizeof(*before), before))
+        return false;
+    while (cpu < CPU_SETSIZE - 1 && !CPU_ISSET(cpu, before))
+        cpu++;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    return !sched_setaffinity(0, sizeof(one), &one);
+}
+
+/* Linux keeps the CPU's number in the limit of this one's descriptor. */
+uint64_t native_cpu_descriptor(void)
+{
+    uint32_t limit = 0, rights = 0;
+    cpu_set_t before;
+
+    if (!pin(&before))
+        return 0;
+    __asm__("lsl %1, %0" : "+r"(limit) : "r"((uint32_t)SEL_CPU) : "cc");
+    __asm__("lar %1, %0" : "+r"(rights) : "r"((uint32_t)SEL_CPU) : "cc");
+    sched_setaffinity(0, sizeof(before), &before);
+    return (uint64_t)((rights & 0xf0ff00) | (limit & 0xf0000)) << 32 | (limit & 0xffff);
+}
+
 static void child_main(void)
 {
+    cpu_set_t before;
+
     static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGTRAP, SIGFPE, SIGALRM};
     struct sigaction sa = {.sa_sigaction = native_handler, .sa_flags = SA_SIGINFO | SA_ONSTACK};
     stack_t ss = {.ss_sp = alt_stack, .ss_size = STACK_SIZE};
     struct itimerval tv = {{0, HUNG_US}, {0, HUNG_US}};
 
     touch_pages();
+    pin(&before);
     sigfillset(&sa.sa_mask);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (sigaltstack(&ss, NULL) || make_cs16())

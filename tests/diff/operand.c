@@ -206,9 +206,8 @@ static bool place_operand(struct gen *g, struct decoded *d, const ZydisDecodedOp
     unsigned scale = op->mem.scale ? op->mem.scale : 1;
     bool rip = op->mem.base == ZYDIS_REGISTER_RIP || op->mem.base == ZYDIS_REGISTER_EIP;
 
-    /* An offset that is canonical only together with its segment's base, or a
-     * displacement that is no 32-bit number from the instruction's start: not here. */
-    if ((base_la && target >> 47) || (rip && op->mem.disp.value > 0x7ffffff0))
+    /* An offset that is canonical only together with its segment's base: not here. */
+    if (base_la && target >> 47)
         return false;
     target -= base_la;
     if (op->mem.type == ZYDIS_MEMOP_TYPE_VSIB) {
@@ -245,7 +244,13 @@ bool operand_place(struct gen *g, struct decoded *d, uint8_t *bytes)
     for (unsigned i = 0; i < d->z.operand_count; i++) {
         ZydisDecodedOperand *op = &d->op[i];
 
-        if (op->type != ZYDIS_OPERAND_TYPE_MEMORY || op->mem.type == ZYDIS_MEMOP_TYPE_AGEN)
+        if (op->type != ZYDIS_OPERAND_TYPE_MEMORY)
+            continue;
+        /* Known gap: the engine counts the displacement from the instruction's
+         * start in 32 bits. */
+        if (op->mem.base == ZYDIS_REGISTER_RIP && op->mem.disp.value > 0x7ffffff0)
+            return false;
+        if (op->mem.type == ZYDIS_MEMOP_TYPE_AGEN)
             continue;
         if (moffs(d)) {
             unsigned asize = d->z.address_width / 8;

@@ -217,7 +217,7 @@ static int maskmov(struct soft_cpu *c, const struct insn *i, const uint8_t *src,
     for (unsigned n = 0; c->vm->model->amd && n < len; n++) {
         r = element_linear(c, i, off + n, 1, true, &la);
         if (!r && !n)
-            r = soft_align(c, la, len);
+            r = soft_align(c, la, 8);
         if (!r)
             r = soft_probe(c, la, 1, ACCESS_WRITE);
         if (r)
