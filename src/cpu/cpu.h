@@ -153,7 +153,7 @@ struct engine_ops {
     void (*vcpu_info)(struct vcpu *vcpu, FILE *f);
 };
 
-extern const struct engine_ops engine_interp;
+extern const struct engine_ops engine_interp, engine_bt;
 
 /* NULL-terminated, in order of preference of "auto". */
 extern const struct engine_ops *const engines[];

@@ -5,5 +5,6 @@
 
 const struct engine_ops *const engines[] = {
     &engine_interp,
+    &engine_bt,
     NULL,
 };

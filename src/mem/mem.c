@@ -330,14 +330,18 @@ uint32_t mem_code_add(struct mem *mem, uint64_t page, unsigned offset, unsigned 
 void mem_code_written_slow(struct mem *mem, uint64_t page, unsigned offset, unsigned len)
 {
     struct mem_code_page *p = &mem->code[page];
+    uint64_t hit;
 
     if (!len)
         return;
     page_lock(p);
-    if (atomic_load(&p->lines) & line_mask(offset, len)) {
+    hit = atomic_load(&p->lines) & line_mask(offset, len);
+    if (hit) {
         atomic_fetch_add(&p->version, 1);
         atomic_store(&p->lines, 0);
         atomic_fetch_add(&mem->code_changes, 1);
     }
     page_unlock(p);
+    if (hit && mem->code_changed)
+        mem->code_changed(mem->code_opaque);
 }

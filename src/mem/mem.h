@@ -47,6 +47,9 @@ struct mem {
     _Atomic bool dirty_on;
     /* Counts changes of code on any page; engines may poll it. */
     _Atomic uint64_t code_changes;
+    /* Called after such a change, on the writer's thread; NULL: nobody asks. */
+    void (*code_changed)(void *opaque);
+    void *code_opaque;
 };
 
 /* Make RAM of size bytes (page aligned, zeroed, committed on touch) with no

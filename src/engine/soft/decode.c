@@ -226,23 +226,33 @@ static enum decode_result lower(struct lower *l)
     return (l->row->flags & ROW_END) || l->end ? DECODE_END : DECODE_OK;
 }
 
-enum decode_result soft_decode(const struct cpu_model *model, unsigned mode, const uint8_t *bytes,
-                               unsigned n, struct insn *insn)
+enum decode_result soft_decode_full(const struct cpu_model *model, unsigned mode, const uint8_t *bytes,
+                                    unsigned n, struct insn *insn, ZydisDecodedInstruction *z,
+                                    ZydisDecodedOperand *op, bool *known)
 {
-    ZydisDecodedInstruction z;
-    ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
-    struct lower l = { .model = model, .mode = mode, .z = &z, .op = op, .bytes = bytes, .insn = insn };
+    struct lower l = { .model = model, .mode = mode, .z = z, .op = op, .bytes = bytes, .insn = insn };
     ZyanStatus status;
 
     pthread_once(&once, init);
-    status = ZydisDecoderDecodeFull(&decoders[model->amd][mode & 7], bytes, n, &z, op);
-    if (ZYAN_SUCCESS(status)) {
-        l.row = rows[z.mnemonic];
-        if (rows2[z.mnemonic] && z.meta.category != ZYDIS_CATEGORY_STRINGOP)
-            l.row = rows2[z.mnemonic];
+    status = ZydisDecoderDecodeFull(&decoders[model->amd][mode & 7], bytes, n, z, op);
+    *known = ZYAN_SUCCESS(status);
+    if (*known) {
+        l.row = rows[z->mnemonic];
+        if (rows2[z->mnemonic] && z->meta.category != ZYDIS_CATEGORY_STRINGOP)
+            l.row = rows2[z->mnemonic];
         return lower(&l);
     }
     if (status == ZYDIS_STATUS_NO_MORE_DATA)
         return n < MAX_INSN ? DECODE_MORE : undefined(insn, op_too_long);
     return undefined(insn, status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG ? op_too_long : op_ud);
+}
+
+enum decode_result soft_decode(const struct cpu_model *model, unsigned mode, const uint8_t *bytes,
+                               unsigned n, struct insn *insn)
+{
+    ZydisDecodedInstruction z;
+    ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
+    bool known;
+
+    return soft_decode_full(model, mode, bytes, n, insn, &z, op, &known);
 }

@@ -73,6 +73,12 @@ uint8_t soft_segment_number(ZydisRegister r);      /* SEG_*; SEG_DS for none */
 bool soft_lower_mov_special(struct lower *l);
 bool soft_lower_far(struct lower *l);
 
+/* The same, and what Zydis said: z and op (ZYDIS_MAX_OPERAND_COUNT) are valid
+ * only if *known is set. */
+enum decode_result soft_decode_full(const struct cpu_model *model, unsigned mode, const uint8_t *bytes,
+                                    unsigned n, struct insn *insn, ZydisDecodedInstruction *z,
+                                    ZydisDecodedOperand *op, bool *known);
+
 /* Functions that raise. */
 int op_ud(struct soft_cpu *c, const struct insn *i);
 int op_too_long(struct soft_cpu *c, const struct insn *i);

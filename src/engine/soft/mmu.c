@@ -360,6 +360,10 @@ static void fill(struct soft_cpu *c, uint64_t la, struct tlb_entry *view, const 
     }
     e->addend = (uintptr_t)hva - la;
     e->meta = (w->size_mask & ~(uint64_t)TLB_GLOBAL) | (w->global ? TLB_GLOBAL : 0);
+    c->large_mask |= w->size_mask;
+    if (c->tables)
+        c->tables->fill(c, (enum tlb_view)((view - c->tlbs[0]) / TLB_SIZE), tag, e->addend,
+                        e->write == tag, w->global);
 }
 
 static int find_target(struct soft_cpu *c, uint64_t la, enum access access, bool sys, struct target *t)
@@ -429,6 +433,9 @@ void soft_flush_all(struct soft_cpu *c)
     for (unsigned n = 0; n < FTLB_SIZE; n++)
         c->ftlb[n].tag = TLB_NONE;
     c->fetch_gen++;
+    c->large_mask = 0;
+    if (c->tables)
+        c->tables->flush(c, true);
 }
 
 void soft_flush_nonglobal(struct soft_cpu *c)
@@ -441,6 +448,8 @@ void soft_flush_nonglobal(struct soft_cpu *c)
         if (!(c->ftlb[n].meta & TLB_GLOBAL))
             c->ftlb[n].tag = TLB_NONE;
     c->fetch_gen++;
+    if (c->tables)
+        c->tables->flush(c, false);
 }
 
 /* Is la inside the guest page (of any size) that an entry came from? */
@@ -459,6 +468,8 @@ void soft_flush_page(struct soft_cpu *c, uint64_t la)
         if (covers(c->ftlb[n].tag, c->ftlb[n].meta, la))
             c->ftlb[n].tag = TLB_NONE;
     c->fetch_gen++;
+    if (c->tables)
+        c->tables->flush_page(c, la, c->large_mask);
 }
 
 void soft_flush_writes(struct soft_cpu *c)
@@ -466,6 +477,8 @@ void soft_flush_writes(struct soft_cpu *c)
     for (unsigned v = 0; v < VIEW_SLOW; v++)
         for (unsigned n = 0; n < TLB_SIZE; n++)
             c->tlbs[v][n].write = TLB_NONE;
+    if (c->tables)
+        c->tables->flush_writes(c);
 }
 
 /* ---- accesses -------------------------------------------------------------------- */

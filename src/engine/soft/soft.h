@@ -154,6 +154,7 @@ struct soft_fpu {
 #define ATT_CODE (1u << 3)      /* code appeared on a page: give up write rights */
 #define ATT_FLUSH (1u << 4)     /* flush all TLBs (A20, slots, dirty log) */
 #define ATT_EXCLUSIVE (1u << 5) /* another vCPU wants to run alone */
+#define ATT_CHANGED (1u << 6)   /* code that may have been translated was written */
 
 /* What other threads leave for a vCPU; then they set ATT_EVENT. */
 struct soft_inbox {
@@ -164,6 +165,19 @@ struct soft_inbox {
 };
 
 struct soft_vm;
+struct soft_cpu;
+
+/* A translator's own form of the TLBs, kept in step with them. */
+struct soft_tables {
+    /* The view may read (and if write, write) the page at la, whose host
+     * address is la + addend. */
+    void (*fill)(struct soft_cpu *c, enum tlb_view view, uint64_t la, uintptr_t addend, bool write,
+                 bool global);
+    void (*flush)(struct soft_cpu *c, bool globals);
+    /* size_mask: of the largest guest page that may cover la, minus 1. */
+    void (*flush_page)(struct soft_cpu *c, uint64_t la, uint64_t size_mask);
+    void (*flush_writes)(struct soft_cpu *c);
+};
 
 struct soft_cpu {
     /* hot */
@@ -183,7 +197,9 @@ struct soft_cpu {
     uint64_t insn_count;
     uint64_t rep_limit;         /* most REP iterations in one call; at least 1 */
     uint64_t fetch_gen;         /* changes when any fetch translation may have */
-    const struct insn *block_end;   /* interp: end of the running block; NULL: leave it now */
+    const struct insn *block_end;   /* end of the running block; NULL: leave it now (own code was written) */
+    uint64_t words[24];         /* the engine's own, in this struct's first page (bt/ctx.h) */
+    const struct soft_tables *tables;   /* NULL: none */
 
     /* the rest of the state; gpr, rip, rflags, insn_count, SIMD and x87 are
      * only valid above and in fpu, lapic is the APIC's own */
@@ -216,9 +232,12 @@ struct soft_cpu {
     int timer_tid;              /* thread that timer signals */
     uint64_t timer_armed;       /* deadline that timer is set for; 0: none */
 
+    uint64_t large_mask;        /* size mask of the largest guest page filled since all was flushed */
     struct tlb_entry tlbs[VIEW_COUNT][TLB_SIZE];
     struct ftlb_entry ftlb[FTLB_SIZE];
     struct soft_blocks *blocks; /* blocks.c: decoded code */
+    struct bt *translator;      /* engine/bt, or NULL */
+    int pending_exit;           /* bt: what the function that left translated code asks for */
     int fd;                     /* memfd that holds this struct, page aligned */
 };
 

@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The translator as an engine: the dispatcher around translated code.
+ *
+ * 64-bit code runs translated.  Other modes, and moments in which something
+ * has to be looked at between two instructions (single step, breakpoints,
+ * alignment checks, shadows, exact counts), run on decoded blocks
+ * (engine/soft/blocks.c).
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <ucontext.h>
+
+#include "engine/bt/bt.h"
+#include "engine/bt/host.h"
+#include "engine/soft/blocks.h"
+#include "engine/soft/contract.h"
+
+#define SIGNAL_STACK (64 * KiB)
+#define REP_BATCH 65536
+#ifndef SS_AUTODISARM
+#define SS_AUTODISARM (1u << 31)     /* <linux/signal.h> */
+#endif
+
+static inline uint64_t read_fs_base(void)
+{
+    uint64_t v;
+
+    __asm__ volatile("rdfsbase %0" : "=r"(v));
+    return v;
+}
+
+static inline uint64_t read_gs_base(void)
+{
+    uint64_t v;
+
+    __asm__ volatile("rdgsbase %0" : "=r"(v));
+    return v;
+}
+
+static inline void write_fs_base(uint64_t v)
+{
+    __asm__ volatile("wrfsbase %0" : : "r"(v));
+}
+
+/* ---- functions ------------------------------------------------------------------------ */
+
+/* What a function's result means for translated code: 0 to go on behind it. */
+static int settle_function(struct soft_cpu *c, const struct site *s, int r)
+{
+    c->insn_count += s->index;
+    switch (r) {
+    case SOFT_NEXT:
+    case SOFT_STOP:
+        c->insn_count++;
+        soft_rip(c) += s->insn.len;
+        soft_io_done(c);
+        c->pending_exit = 0;
+        break;
+    case SOFT_JUMP:
+        c->insn_count++;
+        soft_io_done(c);
+        c->pending_exit = 0;
+        break;
+    case SOFT_AGAIN:
+        c->rflags |= X86_RF;
+        soft_io_done(c);
+        c->pending_exit = 0;
+        break;
+    default:
+        c->pending_exit = soft_settle(c, r);
+        break;
+    }
+    return LEAVE_FUNCTION;
+}
+
+/* Called from translated code, by the `slow` trampoline. */
+static int call_function(struct soft_cpu *c, uint64_t offset)
+{
+    struct bt *bt = bt_of(c);
+    const struct site *s = (const struct site *)(bt->meta + offset);
+    int r;
+
+    bt->functions++;
+    soft_rip(c) = c->words[W_PAGE] + s->offset;
+    c->block_end = &s->insn;
+    c->rflags &= ~(uint32_t)X86_RF;
+    r = s->insn.fn(c, &s->insn);
+    if (likely(r == SOFT_NEXT && c->block_end && c->tlb == bt->tlb)) {
+        soft_io_done(c);
+        return 0;
+    }
+    return settle_function(c, s, r);
+}
+
+/* ---- dispatch --------------------------------------------------------------------------- */
+
+static unsigned block_mode(const struct soft_cpu *c)
+{
+    return c->mode_key | (c->cpl == 3 ? 0x80u : 0);
+}
+
+static void enter_jump(struct soft_cpu *c, uint64_t pc, const struct tblock *b)
+{
+    struct bt *bt = bt_of(c);
+    struct bt_jump *j = &bt->jumps[c->cpl == 3][pc & ((1 << JUMP_TABLE_BITS) - 1)];
+
+    *j = (struct bt_jump){ .minus_target = -pc, .code = (uint64_t)(uintptr_t)(bt->rx + b->code),
+                           .page = pc & MEM_PAGE_MASK };
+}
+
+/* The translation at rip: NULL with *r = 0 if it has to run otherwise, with *r
+ * = SOFT_FAULT if the fetch faults. */
+static struct tblock *find(struct soft_cpu *c, int *r)
+{
+    struct bt *bt = bt_of(c);
+    uint64_t pc = soft_rip(c);
+    const struct ftlb_entry *page;
+    struct tblock *b;
+
+    *r = soft_fetch_page(c, pc, &page);
+    if (*r)
+        return NULL;
+    b = bt_lookup(c, page->page, pc & (MEM_PAGE_SIZE - 1), block_mode(c));
+    if (!b) {
+        uint64_t flushes = bt->flushes;
+
+        b = bt_translate(c, page, pc & (MEM_PAGE_SIZE - 1), block_mode(c));
+        if (!b && bt->flushes != flushes)
+            b = bt_translate(c, page, pc & (MEM_PAGE_SIZE - 1), block_mode(c));
+    }
+    if (b && !bt->unchained)
+        enter_jump(c, pc, b);
+    return b;
+}
+
+/* Bring in what happened outside translated code. */
+static void catch_up(struct soft_cpu *c)
+{
+    struct bt *bt = bt_of(c);
+    uint64_t changes = atomic_load(&c->vm->mem->code_changes);
+
+    if (unlikely(bt->changes != changes)) {
+        bt->changes = changes;
+        bt_drop_stale(c);
+    }
+    if (bt->gen != c->fetch_gen) {
+        bt->gen = c->fetch_gen;
+        memset(bt->jumps, 0, sizeof(bt->jumps));
+    }
+}
+
+static bool translatable(const struct soft_cpu *c)
+{
+    return c->code64 && !c->single && !(c->shadow & (SHADOW_STI | SHADOW_MOV_SS)) && !c->db_pending &&
+           c->tlb != c->tlbs[VIEW_SLOW] && c->s.mp_state == MP_RUNNABLE;
+}
+
+/* With an exact count to stop at, blocks come back one by one, and the last
+ * instructions are not translated. */
+static bool within_count(struct soft_cpu *c)
+{
+    struct bt *bt = bt_of(c);
+    uint64_t stop = c->run->stop_count;
+
+    if (bt->unchained != (stop != 0)) {
+        bt->unchained = stop != 0;
+        bt_cache_flush(bt);
+    }
+    c->rep_limit = REP_BATCH;
+    if (!stop)
+        return true;
+    if (stop <= c->insn_count + 2 * BT_BLOCK_MAX)
+        return false;
+    c->rep_limit = MIN(stop - c->insn_count - BT_BLOCK_MAX, REP_BATCH);
+    return true;
+}
+
+static void prepare(struct soft_cpu *c)
+{
+    struct bt *bt = bt_of(c);
+    const struct bt_view *v = &bt->views[(c->tlb - c->tlbs[0]) / TLB_SIZE];
+
+    bt->tlb = c->tlb;
+    c->words[W_RTABLE] = (uint64_t)(uintptr_t)v->read;
+    c->words[W_WTABLE] = (uint64_t)(uintptr_t)v->write;
+    c->words[W_JUMPS] = (uint64_t)(uintptr_t)bt->jumps[c->cpl == 3];
+    c->words[W_PAGE] = soft_rip(c) & MEM_PAGE_MASK;
+}
+
+/* A direct jump between blocks of one page, once its target is known. */
+static void bind(struct soft_cpu *c, uint64_t flushes)
+{
+    struct bt *bt = bt_of(c);
+    struct link *l = (struct link *)(bt->meta + c->words[W_TMP]);
+    struct tblock *b;
+    int r;
+
+    catch_up(c);
+    b = find(c, &r);
+    if (b && bt->flushes == flushes && !bt->unchained)
+        emit_patch(l->patch, bt->rw + b->code);
+    if (r)
+        c->exc.vector = 0;      /* the dispatcher will raise it again */
+}
+
+/* An indirect branch to an address that is not canonical faults itself: take
+ * it back and let its function raise the fault. */
+static int undo_branch(struct soft_cpu *c)
+{
+    const struct site *s = (const struct site *)(bt_of(c)->meta + c->words[W_SITE]);
+    unsigned opcode = s->opcode;
+
+    c->insn_count -= s->index + 1u;
+    soft_rip(c) = c->words[W_PAGE] + s->offset;
+    if (opcode == SITE_RET)
+        c->gpr[CPU_RSP] -= 8 + (uint16_t)s->insn.imm;
+    else if (opcode == SITE_CALL)
+        c->gpr[CPU_RSP] += 8;
+    return soft_settle(c, s->insn.fn(c, &s->insn));
+}
+
+static int piece(struct soft_cpu *c)
+{
+    struct bt *bt = bt_of(c);
+    struct tblock *b;
+    int r;
+
+    if (!translatable(c) || !within_count(c))
+        return soft_run_piece(c);
+    catch_up(c);
+    b = find(c, &r);
+    if (r)
+        return soft_settle(c, r);
+    if (!b)
+        return soft_run_piece(c);
+    prepare(c);
+    bt->entries++;
+    r = bt->enter(c, bt->rx + b->code);
+    if (r == LEAVE_FUNCTION)
+        return c->pending_exit;
+    if (r == LEAVE_LINK)
+        bind(c, bt->flushes);
+    else if (r == LEAVE_DISPATCH && unlikely(!x86_canonical(soft_rip(c))) && c->words[W_SITE])
+        return undo_branch(c);
+    return 0;
+}
+
+/* ---- host faults ---------------------------------------------------------------------------- */
+
+/*
+ * An inline access whose guest address was not canonical: its function raises
+ * what the architecture says.  The handler runs with the FS and GS of
+ * translated code, on a stack of its own since RSP is the guest's: no
+ * thread-local storage here.
+ */
+static struct sigaction old_action[2];
+
+static struct soft_cpu *cpu_at(uintptr_t pc)
+{
+    uint64_t gs = read_gs_base();
+    struct soft_cpu *c;
+
+    if (!gs)
+        return NULL;
+    c = (struct soft_cpu *)(uintptr_t)*(const uint64_t *)(gs + (uint64_t)(int64_t)CTX_WORD(W_SELF));
+    return pc - (uintptr_t)bt_of(c)->rx < bt_of(c)->code_size ? c : NULL;
+}
+
+static void on_fault(int sig, siginfo_t *info, void *opaque)
+{
+    ucontext_t *uc = opaque;
+    uintptr_t pc = (uintptr_t)uc->uc_mcontext.gregs[REG_RIP];
+    struct soft_cpu *c = cpu_at(pc);
+    const struct site *s = c ? bt_find_site(bt_of(c), pc) : NULL;
+
+    (void)info;
+    if (s) {
+        uc->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)(bt_of(c)->rx + s->cold);
+        return;
+    }
+    if (c)
+        write_fs_base(c->words[W_HOST_FS]);
+    /* Ours is a bug: let it happen again without this handler. */
+    sigaction(sig, &old_action[sig == SIGBUS], NULL);
+}
+
+static void install_handlers(void)
+{
+    struct sigaction sa = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+
+    sigemptyset(&sa.sa_mask);
+    sigaction(SIGSEGV, &sa, &old_action[0]);
+    sigaction(SIGBUS, &sa, &old_action[1]);
+}
+
+/* On the vCPU's thread, once for each. */
+static int thread_setup(struct soft_cpu *c)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    struct bt *bt = bt_of(c);
+    stack_t ss = { .ss_size = SIGNAL_STACK, .ss_flags = (int)SS_AUTODISARM };
+
+    c->words[W_HOST_FS] = read_fs_base();
+    if (bt->signal_stack && pthread_equal(bt->thread, pthread_self()))
+        return 0;
+    pthread_once(&once, install_handlers);
+    if (!bt->signal_stack)
+        bt->signal_stack = malloc(SIGNAL_STACK);
+    if (!bt->signal_stack)
+        return -ENOMEM;
+    ss.ss_sp = bt->signal_stack;
+    bt->thread = pthread_self();
+    return sigaltstack(&ss, NULL) ? -errno : 0;
+}
+
+/* ---- the contract ----------------------------------------------------------------------------- */
+
+static int probe(char *why, int why_size)
+{
+    if (!bt_host_fits()) {
+        snprintf(why, (size_t)why_size, "it needs BMI1, BMI2 and FSGSBASE, which this host does not offer");
+        return -ENOTSUP;
+    }
+    return 0;
+}
+
+/* Somebody wrote to code: vCPUs look at the versions before their next block. */
+static void code_changed(void *opaque)
+{
+    struct soft_vm *vm = opaque;
+
+    for (unsigned n = 0; n < vm->ncpus; n++)
+        if (vm->cpus[n])
+            atomic_fetch_or(&vm->cpus[n]->attention, ATT_CHANGED);
+}
+
+static int vm_create(struct engine_vm **vm, const struct engine_config *config, char *err, int err_size)
+{
+    int ret = soft_op_vm_create(vm, config, err, err_size);
+
+    if (!ret) {
+        config->mem->code_opaque = &(*vm)->soft;
+        config->mem->code_changed = code_changed;
+    }
+    return ret;
+}
+
+static void vm_destroy(struct engine_vm *vm)
+{
+    vm->soft.mem->code_changed = NULL;
+    soft_op_vm_destroy(vm);
+}
+
+static void vcpu_destroy(struct vcpu *vcpu)
+{
+    struct soft_cpu *c = (struct soft_cpu *)vcpu;
+    struct bt *bt = bt_of(c);
+
+    c->tables = NULL;
+    bt_tables_destroy(bt);
+    bt_cache_destroy(bt);
+    free(bt->signal_stack);
+    free(bt->scratch);
+    free(bt);
+    soft_vcpu_destroy(vcpu);
+}
+
+static int vcpu_create(struct vcpu **out, struct engine_vm *vm, unsigned id)
+{
+    struct soft_cpu *c;
+    int ret = soft_vcpu_create(out, vm, id);
+
+    if (ret)
+        return ret;
+    c = (struct soft_cpu *)*out;
+    c->translator = calloc(1, sizeof(struct bt));
+    if (!c->translator) {
+        soft_vcpu_destroy(*out);
+        return -ENOMEM;
+    }
+    c->words[W_SELF] = (uint64_t)(uintptr_t)c;
+    c->words[W_JUMP_MASK] = (1 << JUMP_TABLE_BITS) - 1;
+    c->translator->scratch = bt_translation_create();
+    if (!c->translator->scratch || bt_cache_create(c->translator) || bt_tables_create(c)) {
+        vcpu_destroy(*out);
+        return -ENOMEM;
+    }
+    bt_emit_trampolines(c->translator, call_function);
+    bt_cache_flush(c->translator);
+    soft_flush_all(c);
+    c->tables = &bt_tables;
+    return 0;
+}
+
+static int vcpu_run(struct vcpu *vcpu)
+{
+    struct soft_cpu *c = (struct soft_cpu *)vcpu;
+    int ret = thread_setup(c);
+
+    return ret ? ret : soft_run(c, piece);
+}
+
+static void vcpu_info(struct vcpu *vcpu, FILE *f)
+{
+    struct soft_cpu *c = (struct soft_cpu *)vcpu;
+    const struct bt *bt = bt_of(c);
+
+    soft_blocks_info(c, f);
+    fprintf(f,
+            "cpu %u: translated %llu instructions in %u blocks, %zu KiB of code; entries %llu, "
+            "functions called %llu, blocks invalidated %llu, cache flushes %llu\n",
+            c->id, (unsigned long long)bt->translated, bt->nblocks, bt->code_used / 1024,
+            (unsigned long long)bt->entries, (unsigned long long)bt->functions,
+            (unsigned long long)bt->invalidated, (unsigned long long)bt->flushes);
+}
+
+const struct engine_ops engine_bt = {
+    .name = "bt",
+    .description = "software, binary translation",
+    .probe = probe,
+    .vm_create = vm_create,
+    .vm_destroy = vm_destroy,
+    .vcpu_create = vcpu_create,
+    .vcpu_destroy = vcpu_destroy,
+    .vcpu_run = vcpu_run,
+    .vcpu_info = vcpu_info,
+    SOFT_COMMON_OPS,
+};

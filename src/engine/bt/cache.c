@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The code cache: one memfd mapped twice, writable and executable (W^X), and
+ * an arena for what belongs to the code.  Both are filled from the front and
+ * emptied as a whole.
+ *
+ * A block is reached by the dispatcher's hash, by the jump tables, and by
+ * direct jumps from blocks of the same page.  When a page's code is written,
+ * the entries of its blocks are overwritten with a jump that leaves.
+ */
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "engine/bt/bt.h"
+
+#define CODE_SIZE (24 * MiB)
+#define META_SIZE (16 * MiB)
+#define MAX_BLOCKS (128 * 1024)
+
+int bt_cache_create(struct bt *bt)
+{
+    int fd = memfd_create("code", MFD_CLOEXEC);
+
+    if (fd < 0 || ftruncate(fd, CODE_SIZE))
+        goto out;
+    bt->code_size = CODE_SIZE;
+    bt->meta_size = META_SIZE;
+    bt->rw = mmap(NULL, CODE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    bt->rx = mmap(NULL, CODE_SIZE, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+    bt->meta = mmap(NULL, META_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    bt->order = mmap(NULL, MAX_BLOCKS * sizeof(*bt->order), PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+out:
+    if (fd >= 0)
+        close(fd);
+    return bt->rw && bt->rw != MAP_FAILED && bt->rx != MAP_FAILED && bt->meta != MAP_FAILED &&
+           bt->order != MAP_FAILED ? 0 : -1;
+}
+
+static void unmap(void *p, size_t size)
+{
+    if (p && p != MAP_FAILED)
+        munmap(p, size);
+}
+
+void bt_cache_destroy(struct bt *bt)
+{
+    unmap(bt->rw, CODE_SIZE);
+    unmap(bt->rx, CODE_SIZE);
+    unmap(bt->meta, META_SIZE);
+    unmap(bt->order, MAX_BLOCKS * sizeof(*bt->order));
+}
+
+void bt_cache_flush(struct bt *bt)
+{
+    memset(bt->hash, 0, sizeof(bt->hash));
+    memset(bt->jumps, 0, sizeof(bt->jumps));
+    bt->code_used = bt->code_start;
+    bt->meta_used = 16;     /* no site has offset 0 */
+    bt->nblocks = 0;
+    bt->flushes++;
+}
+
+void *bt_meta_alloc(struct bt *bt, size_t size)
+{
+    void *p = bt->meta + bt->meta_used;
+
+    size = align_up(size, 16);
+    if (bt->meta_size - bt->meta_used < size || bt->nblocks == MAX_BLOCKS)
+        return NULL;
+    bt->meta_used += size;
+    return p;
+}
+
+static unsigned hash_of(uint64_t page, unsigned offset, unsigned mode)
+{
+    return (unsigned)((page * 0x9e3779b97f4a7c15ULL ^ offset * 0x85ebca6bULL ^ mode * 0xc2b2ae35ULL) >> 20) &
+           ((1 << BT_HASH_BITS) - 1);
+}
+
+struct tblock *bt_lookup(struct soft_cpu *c, uint64_t page, unsigned offset, unsigned mode)
+{
+    struct tblock **link = &bt_of(c)->hash[hash_of(page, offset, mode)];
+    uint32_t version = mem_code_version(c->vm->mem, page);
+
+    while (*link) {
+        struct tblock *b = *link;
+
+        if (b->page == page && b->offset == offset && b->mode == mode) {
+            if (b->version == version)
+                return b;
+            *link = b->next;
+        } else {
+            link = &b->next;
+        }
+    }
+    return NULL;
+}
+
+void bt_insert(struct bt *bt, struct tblock *b)
+{
+    struct tblock **head = &bt->hash[hash_of(b->page, b->offset, b->mode)];
+
+    b->next = *head;
+    *head = b;
+    bt->order[bt->nblocks++] = b;
+}
+
+void bt_drop_stale(struct soft_cpu *c)
+{
+    struct bt *bt = bt_of(c);
+
+    for (unsigned n = 0; n < bt->nblocks; n++) {
+        struct tblock *b = bt->order[n];
+        uint8_t *entry = bt->rw + b->code;
+
+        if (b->version == mem_code_version(c->vm->mem, b->page) || b->stale)
+            continue;
+        /* The block's own exit for attention takes the guest to its start. */
+        entry[0] = 0xe9;
+        emit_patch(entry + 1, bt->rw + b->out);
+        b->stale = true;
+        bt->invalidated++;
+    }
+    memset(bt->jumps, 0, sizeof(bt->jumps));
+}
+
+const struct site *bt_find_site(struct bt *bt, uintptr_t host)
+{
+    uint64_t off = host - (uintptr_t)bt->rx;
+    unsigned lo = 0, hi = bt->nblocks;
+    const struct tblock *b;
+
+    if (off >= bt->code_used || !hi)
+        return NULL;
+    while (hi - lo > 1) {
+        unsigned mid = (lo + hi) / 2;
+
+        if (bt->order[mid]->code <= off)
+            lo = mid;
+        else
+            hi = mid;
+    }
+    b = bt->order[lo];
+    for (unsigned n = 0; n < b->nsites; n++)
+        if (b->sites[n].host == off)
+            return &b->sites[n];
+    return NULL;
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Memory operands by flat tables: the replaceable part of the translator. */
+#include "engine/bt/bt.h"
+
+static bool in_context(unsigned r)
+{
+    return r >= H_R9 && r <= H_R11;
+}
+
+/* A general register's number, or -1 for none. */
+static int number(ZydisRegister r)
+{
+    uint8_t off = soft_reg_number(r);
+
+    return off == GPR_ZERO ? -1 : off / 8;
+}
+
+bool bt_emit_address(struct emit *e, const ZydisDecodedOperand *op, unsigned next_offset)
+{
+    int base = number(op->mem.base), index = number(op->mem.index);
+    unsigned scale = op->mem.scale ? (unsigned)__builtin_ctz(op->mem.scale) : 0;
+    int64_t disp = op->mem.disp.value;
+    unsigned seg = soft_segment_number(op->mem.segment);
+
+    if (op->mem.base == ZYDIS_REGISTER_RIP) {
+        disp += next_offset;
+        emit_gs_load(e, H_R10, CTX_WORD(W_PAGE));
+        base = H_R10;
+    }
+    if (disp != (int32_t)disp || op->mem.base == ZYDIS_REGISTER_EIP)
+        return false;
+    if (base >= 0 && in_context((unsigned)base) && op->mem.base != ZYDIS_REGISTER_RIP) {
+        emit_gs_load(e, H_R10, CTX_GPR(base));
+        base = H_R10;
+    }
+    if (index >= 0 && in_context((unsigned)index)) {
+        emit_gs_load(e, H_R11, CTX_GPR(index));
+        index = H_R11;
+    }
+    emit_lea(e, H_R10, base, index, scale, (int32_t)disp);
+    if (seg == SEG_FS || seg == SEG_GS) {
+        emit_gs_load(e, H_R11, seg == SEG_FS ? CTX(s.seg[SEG_FS].base) : CTX(s.seg[SEG_GS].base));
+        emit_lea(e, H_R10, H_R10, H_R11, 0, 0);
+    }
+    return true;
+}
+
+/* Through the context, since there is no stack. */
+void bt_emit_save_flags(struct emit *e)
+{
+    emit_gs_store(e, H_RAX, CTX_WORD(W_RAX));
+    EMIT(e, 0x9f, 0x0f, 0x90, 0xc0);            /* lahf; seto al */
+    emit_gs_store(e, H_RAX, CTX_WORD(W_FLAGS));
+    emit_gs_load(e, H_RAX, CTX_WORD(W_RAX));
+}
+
+void bt_emit_restore_flags(struct emit *e)
+{
+    emit_gs_store(e, H_RAX, CTX_WORD(W_RAX));
+    emit_gs_load(e, H_RAX, CTX_WORD(W_FLAGS));
+    EMIT(e, 0x04, 0x7f, 0x9e);                  /* add al, 7f; sahf */
+    emit_gs_load(e, H_RAX, CTX_WORD(W_RAX));
+}
+
+void bt_emit_probe(struct emit *e, struct memop *m)
+{
+    if (m->live)
+        bt_emit_save_flags(e);
+    EMIT(e, 0xc4, 0x42, 0xb0, 0xf7, 0xda);      /* bextr r11, r10, r9 */
+    emit8(e, m->write ? 0x65 : 0x64);
+    EMIT(e, 0x4e, 0x8b, 0x1c, 0xdd, 0, 0, 0, 0);    /* mov r11, fs/gs:[r11 * 8] */
+    m->ncold = 0;
+    if (m->size > 1) {
+        EMIT(e, 0x41, 0xf6, 0xc2);              /* test r10b, size - 1 */
+        emit8(e, m->size - 1);
+        m->cold[m->ncold++] = emit_jcc(e, 5);
+    }
+    EMIT(e, 0x4d, 0x85, 0xdb);                  /* test r11, r11 */
+    m->cold[m->ncold++] = emit_jcc(e, 4);
+    if (m->live)
+        bt_emit_restore_flags(e);
+}
