@@ -44,8 +44,9 @@ bool virtio_yield(struct virtio_device *v, unsigned q, unsigned n)
 
 bool virtio_running(const struct virtio_device *v)
 {
-    return (v->status & VIRTIO_STATUS_DRIVER_OK) && !(v->status & VIRTIO_STATUS_NEEDS_RESET) &&
-           !v->quiesced;
+    /* While quiesced, the rest is not this thread's to look at. */
+    return !v->quiesced && (v->status & VIRTIO_STATUS_DRIVER_OK) &&
+           !(v->status & VIRTIO_STATUS_NEEDS_RESET);
 }
 
 uint64_t virtio_features(const struct virtio_device *v)
