@@ -192,11 +192,11 @@ static void compare_memory(struct diff *d, const struct outcome *a, const struct
     }
 }
 
-/* Linux reports a fault of user mode in the upper half as one on a present
+/* Linux reports a fault of user mode above its own addresses as one on a present
  * page, whatever is there (so that layout does not leak). */
 static uint32_t error_of(const struct outcome *o)
 {
-    if (o->vector == VEC_PF && o->cr2 >> 47)
+    if (o->vector == VEC_PF && o->cr2 >= 0x7ffffffff000)
         return o->error | PF_P;
     return o->error;
 }
@@ -280,7 +280,7 @@ unsigned compare(const struct test_case *t, const struct outcome *native, const 
                                           M(MASKMOVQ), M(MASKMOVDQU), M(VMASKMOVDQU)};
     /* Does it access what the header leaves out (SDM 1 13.8)? */
     static const ZydisMnemonic xrstor[] = {M(XRSTOR), M(XRSTOR64)};
-    unsigned shift = faulted_area(t, native) ? 63 : 0;
+    bool area = faulted_area(t, native);
     uint64_t mask = ignored_flags(t);
     uint32_t mxcsr_mask = 0;
     struct regs regs;
@@ -292,7 +292,7 @@ unsigned compare(const struct test_case *t, const struct outcome *native, const 
         return d.n;
     }
     /* An area that wraps at 4 GiB: which part faults first? */
-    if (shift && t->mode != MODE_64 && (native->vector == VEC_PF) != (guest->vector == VEC_PF) &&
+    if (area && t->mode != MODE_64 && (native->vector == VEC_PF) != (guest->vector == VEC_PF) &&
         native->out.rip == guest->out.rip)
         return 0;
     /* Which part faults first differs, even from form to form on one CPU. */
@@ -303,9 +303,10 @@ unsigned compare(const struct test_case *t, const struct outcome *native, const 
     if (either_fault(t, native, guest))
         return 0;
     field(&d, "vector", native->vector, guest->vector);
-    if (!shift)
+    if (!area) {
         field(&d, "error", error_of(native), error_of(guest));
-    field(&d, "cr2", native->cr2 >> shift, guest->cr2 >> shift);
+        field(&d, "cr2", native->cr2, guest->cr2);
+    }
     if (native->vector == VEC_DB)
         mask |= X86_RF;
     if (native->vector == VEC_XM && (native->out.mxcsr & ~(native->out.mxcsr >> 7) & (MXCSR_OE | MXCSR_UE)))
