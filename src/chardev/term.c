@@ -29,12 +29,13 @@ void term_restore(void)
 static void die_restored(int sig)
 {
     term_restore();
-    /* SA_RESETHAND: the default action now, once the signal is unblocked. */
+    /* The default action, once the signal is unblocked.  An engine's handler
+     * may be in front of this one, which SA_RESETHAND alone would leave. */
+    signal(sig, SIG_DFL);
     raise(sig);
 }
 
-/* Only where nobody else has a handler: an engine's own comes first. */
-static void hook_exits(void)
+void term_hook_exits(void)
 {
     static const int deadly[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS,
                                   SIGXCPU, SIGXFSZ };
@@ -62,7 +63,7 @@ int term_raw(void)
         return -ENOTTY;
     if (!term_is_raw)
         term_saved = t;
-    hook_exits();
+    term_hook_exits();
     cfmakeraw(&t);
     t.c_oflag |= OPOST;
     term_is_raw = 1;

@@ -13,4 +13,9 @@ int term_raw(void);
 /* Give the terminal its old mode back.  Async-signal-safe. */
 void term_restore(void);
 
+/* Makes deadly signals and exit() restore the terminal first; term_raw does
+ * so itself.  To be called before an engine sets handlers of its own, which
+ * pass on what is not theirs: where somebody has one, none is set. */
+void term_hook_exits(void);
+
 #endif

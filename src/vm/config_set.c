@@ -285,17 +285,17 @@ static int set_member(const struct setting *s, void *item, const char *part, boo
     char why[300], word[32];
     unsigned n = 0;
 
+    if (first && !value)
+        return setting_set(s->items, item, part, err, err_size);
     for (const struct setting *i = s->items; !setting_is_last(i) && n < 23; i++) {
         names[n++] = i->key;
         if (strlen(i->key) != len || strncmp(part, i->key, len) != 0)
             continue;
         if (!value && i->type == SETTING_FLAG)
             value = "=on";
-        if (!value && !first)
+        if (!value)
             return fail(err, err_size, "%s needs a value: %s=%s", i->key, i->key,
                         i->arg ? i->arg : "VALUE");
-        if (!value)
-            break;
         if (setting_set(i, item, value + 1, why, sizeof(why)) == 0)
             return 0;
         return fail(err, err_size, "%s: %s", i->key, why);

@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "base/util.h"
+#include "chardev/term.h"
 #include "vm/internal.h"
 #include "vm/signals.h"
 
@@ -347,6 +348,7 @@ int vm_create(struct vm **out, const struct vm_config *config, struct vm_error *
     if (!vm)
         return fail(error, -ENOMEM, VM_HOST_FAILURE, "out of memory");
     signals_block();
+    term_hook_exits();
     vm->config = *config;
     vm->signal_fd = vm->timeout_fd = -1;
     vm_clock_init(&vm->clock);
