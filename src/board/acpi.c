@@ -10,7 +10,7 @@
 #define RSDP_SIZE 36u
 #define LAPIC_GPA 0xfee00000u
 
-_Static_assert(sizeof(struct acpi_fadt) == 268 - 36, "FADT, revision 5");
+_Static_assert(sizeof(struct acpi_fadt) == 276 - 36, "FADT, revision 6");
 
 int acpi_begin(struct acpi_build *b, uint64_t gpa, uint64_t end)
 {
@@ -20,7 +20,7 @@ int acpi_begin(struct acpi_build *b, uint64_t gpa, uint64_t end)
     if (!b->a.data)
         return -ENOMEM;
     for (unsigned i = 0; i < RSDP_SIZE; i++)
-        aml_byte(&b->a, 0);     /* its place */
+        aml_byte(&b->a, 0); /* its place */
     return 0;
 }
 
@@ -49,7 +49,7 @@ size_t acpi_table_begin(struct acpi_build *b, const char *signature, unsigned re
     start = b->a.n;
     aml_bytes(&b->a, signature, 4);
     aml_raw(&b->a, 0, 4);
-    aml_raw(&b->a, revision, 2);          /* and the checksum */
+    aml_raw(&b->a, revision, 2); /* and the checksum */
     aml_bytes(&b->a, "BLKHD BULKHEAD", 14);
     aml_raw(&b->a, 1, 4);
     aml_bytes(&b->a, "BLKH", 4);
@@ -70,9 +70,12 @@ uint64_t acpi_table_end(struct acpi_build *b, size_t start)
 
 uint64_t acpi_put_fadt(struct acpi_build *b, const struct acpi_fadt *fadt)
 {
-    size_t start = acpi_table_begin(b, "FACP", 5);
+    size_t start = acpi_table_begin(b, "FACP", 6);
+    struct acpi_fadt f = *fadt;
 
-    aml_bytes(&b->a, fadt, sizeof(*fadt));
+    f.minor = 4; /* ACPI 6.4 */
+    memcpy(f.hypervisor, "BULKHEAD", sizeof(f.hypervisor));
+    aml_bytes(&b->a, &f, sizeof(f));
     return acpi_table_end(b, start);
 }
 

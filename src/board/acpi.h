@@ -49,7 +49,7 @@ struct acpi_gas {
     { .space = 1, .bits = (width),                                                                 \
       .access = (width) <= 8 ? 1 : (width) <= 16 ? 2 : 3, .address = (port) }
 
-/* The FADT after its header (5.2.9), revision 5. */
+/* The FADT after its header (5.2.9), revision 6. */
 struct acpi_fadt {
     uint32_t facs, dsdt;
     uint8_t reserved44, profile;
@@ -71,6 +71,7 @@ struct acpi_fadt {
     uint64_t x_facs, x_dsdt;
     struct acpi_gas x_pm1a_evt, x_pm1b_evt, x_pm1a_cnt, x_pm1b_cnt, x_pm2_cnt, x_pm_tmr, x_gpe0;
     struct acpi_gas x_gpe1, sleep_control, sleep_status;
+    char hypervisor[8];         /* this and minor: left to acpi_put_fadt */
 } __attribute__((packed));
 
 /* "Fixed ACPI Description Table Fixed Feature Flags" */

@@ -10,7 +10,7 @@
 #include "board/acpi.h"
 #include "dev/acpi_reduced.h"
 
-#define NOTIFY_BUTTON 0x80  /* 5.6.6: S0 power button pressed */
+#define NOTIFY_BUTTON 0x80 /* 5.6.6: S0 power button pressed */
 
 static void serial_port(struct aml *a, const struct acpi_micro_config *c)
 {
@@ -85,11 +85,13 @@ static uint64_t put_dsdt(struct acpi_build *b, const struct acpi_micro_config *c
 static uint64_t put_fadt(struct acpi_build *b, uint64_t dsdt)
 {
     const struct acpi_fadt fadt = {
-        .dsdt = (uint32_t)dsdt, .x_dsdt = dsdt,
-        .minor = 1,
-        .pm_tmr = ACPI_REDUCED_PM_TMR, .pm_tmr_len = 4,
+        .dsdt = (uint32_t)dsdt,
+        .x_dsdt = dsdt,
+        .pm_tmr = ACPI_REDUCED_PM_TMR,
+        .pm_tmr_len = 4,
         .x_pm_tmr = ACPI_GAS_IO(ACPI_REDUCED_PM_TMR, 32),
-        .p_lvl2_lat = 0xfff, .p_lvl3_lat = 0xfff,   /* no C2, no C3 */
+        .p_lvl2_lat = 0xfff,
+        .p_lvl3_lat = 0xfff, /* no C2, no C3 */
         .boot_arch = ACPI_BOOT_NO_VGA | ACPI_BOOT_NO_ASPM | ACPI_BOOT_NO_CMOS_RTC,
         .flags = ACPI_FADT_WBINVD | ACPI_FADT_PROC_C1 | ACPI_FADT_PWR_BUTTON |
                  ACPI_FADT_SLP_BUTTON | ACPI_FADT_FIX_RTC | ACPI_FADT_TMR_VAL_EXT |
@@ -106,7 +108,8 @@ static uint64_t put_fadt(struct acpi_build *b, uint64_t dsdt)
 int acpi_micro_write(struct mem *mem, uint64_t gpa, uint64_t end,
                      const struct acpi_micro_config *config, uint64_t *rsdp)
 {
-    const struct acpi_madt madt = { .ncpus = config->ncpus, .ioapic_id = config->ioapic_id,
+    const struct acpi_madt madt = { .ncpus = config->ncpus,
+                                    .ioapic_id = config->ioapic_id,
                                     .ioapic_gpa = config->ioapic_gpa };
     struct acpi_build b;
     uint64_t dsdt, tables[2];
