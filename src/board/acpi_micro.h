@@ -13,12 +13,12 @@ struct acpi_micro_config {
     unsigned ncpus;
     uint8_t ioapic_id;
     uint32_t ioapic_gpa;
-    uint16_t com_port;          /* 0: there is none */
-    unsigned com_gsi;           /* edge, as all but virtio's */
-    unsigned power_gsi;         /* an edge: the power button was pressed */
+    uint16_t com_port;  /* 0: there is none */
+    unsigned com_gsi;   /* edge, as all but virtio's */
+    unsigned power_gsi; /* an edge: the power button was pressed */
     struct {
         uint32_t gpa, len;
-        unsigned gsi;           /* level, perhaps shared */
+        unsigned gsi; /* level, perhaps shared */
     } virtio[VIRTIO_SET_MAX];
     unsigned nvirtio;
 };

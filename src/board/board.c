@@ -23,8 +23,10 @@ const struct board_ops *board_find(const char *name)
 void board_explain(const struct board_config *config, int rc, char *err, size_t err_size)
 {
     if (rc == -EEXIST && config->debug_exit)
-        snprintf(err, err_size, "isa-debug-exit at port 0x%x meets another device; "
-                 "choose another iobase", config->debug_exit_port);
+        snprintf(err, err_size,
+                 "isa-debug-exit at port 0x%x meets another device; "
+                 "choose another iobase",
+                 config->debug_exit_port);
     else
         snprintf(err, err_size, "cannot make the machine's devices: %s", strerror(-rc));
 }

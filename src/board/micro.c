@@ -20,15 +20,16 @@
 #include "dev/ns16550.h"
 #include "virtio/transport.h"
 
-#define IOAPIC_ID 0
-#define COM_PORT 0x3f8
-#define COM_GSI 4
-#define POWER_GSI 5
+#define IOAPIC_ID    0
+#define COM_PORT     0x3f8
+#define COM_GSI      4
+#define POWER_GSI    5
+#define RESET_VECTOR 0xffff0u
 /* Virtio: a page for each device, and inputs that the 19th and later share. */
-#define VIRTIO_GPA 0xfeb00000u
+#define VIRTIO_GPA    0xfeb00000u
 #define VIRTIO_STRIDE 0x1000u
-#define VIRTIO_GSI 6
-#define VIRTIO_GSIS (IOAPIC_PINS - VIRTIO_GSI)
+#define VIRTIO_GSI    6
+#define VIRTIO_GSIS   (IOAPIC_PINS - VIRTIO_GSI)
 
 struct micro {
     struct board board;
@@ -70,9 +71,9 @@ static int attach_virtio(void *opaque, struct virtio_device *v)
 static int wire(struct micro *m)
 {
     const struct board_config *c = &m->config;
-    const struct ioapic_config ioapic = { .gpa = IOAPIC_GPA, .id = IOAPIC_ID,
-                                          .eoi_bitmap = c->eoi_bitmap,
-                                          .eoi_opaque = c->opaque };
+    const struct ioapic_config ioapic = {
+        .gpa = IOAPIC_GPA, .id = IOAPIC_ID, .eoi_bitmap = c->eoi_bitmap, .eoi_opaque = c->opaque
+    };
     struct ns16550_config com = { .port = COM_PORT, .chardev = c->serial[0] };
     struct acpi_reduced *acpi;
     struct ns16550 *uart;
@@ -92,15 +93,16 @@ static int check(const struct board_config *config, char *err, size_t err_size)
 {
     for (unsigned i = 1; i < BOARD_SERIAL_PORTS; i++)
         if (config->serial[i]) {
-            snprintf(err, err_size, "the machine micro has one serial port; give one --serial, or "
+            snprintf(err, err_size,
+                     "the machine micro has one serial port; give one --serial, or "
                      "--machine pc");
             return -EINVAL;
         }
     return 0;
 }
 
-static int create(struct board **out, struct bus *bus, const struct board_config *config,
-                  char *err, size_t err_size)
+static int create(struct board **out, struct bus *bus, const struct board_config *config, char *err,
+                  size_t err_size)
 {
     struct micro *m = NULL;
     int rc = check(config, err, err_size);
@@ -130,9 +132,13 @@ static void destroy(struct board *board)
 static int write_tables(struct micro *m, uint64_t *rsdp)
 {
     struct acpi_micro_config config = {
-        .ncpus = m->config.ncpus, .ioapic_id = IOAPIC_ID, .ioapic_gpa = IOAPIC_GPA,
-        .com_port = m->config.serial[0] ? COM_PORT : 0, .com_gsi = COM_GSI,
-        .power_gsi = POWER_GSI, .nvirtio = m->nvirtio,
+        .ncpus = m->config.ncpus,
+        .ioapic_id = IOAPIC_ID,
+        .ioapic_gpa = IOAPIC_GPA,
+        .com_port = m->config.serial[0] ? COM_PORT : 0,
+        .com_gsi = COM_GSI,
+        .power_gsi = POWER_GSI,
+        .nvirtio = m->nvirtio,
     };
 
     for (unsigned i = 0; i < m->nvirtio; i++) {
@@ -140,7 +146,28 @@ static int write_tables(struct micro *m, uint64_t *rsdp)
         config.virtio[i].len = VIRTIO_MMIO_SIZE;
         config.virtio[i].gsi = VIRTIO_GSI + i % VIRTIO_GSIS;
     }
-    return acpi_micro_write(m->bus->mem, RAM_ACPI, MiB, &config, rsdp);
+    return acpi_micro_write(m->bus->mem, RAM_ACPI, RESET_VECTOR, &config, rsdp);
+}
+
+/*
+ * On a hardware-reduced machine Linux restarts by EFI, which is not there, and
+ * then as of old by a jump to the BIOS at f000:fff0 in real mode, before it
+ * would try ACPI's reset register.  So this is what our BIOS does:
+ *     mov dx, RESET; mov al, RESET_VALUE; out dx, al; hlt; jmp $-1
+ */
+static int write_reset_vector(struct micro *m)
+{
+    static const uint8_t code[] = { 0xba,
+                                    ACPI_REDUCED_RESET & 0xff,
+                                    ACPI_REDUCED_RESET >> 8,
+                                    0xb0,
+                                    ACPI_REDUCED_RESET_VALUE,
+                                    0xee,
+                                    0xf4,
+                                    0xeb,
+                                    0xfd };
+
+    return mem_write_rom(m->bus->mem, RESET_VECTOR, code, sizeof(code));
 }
 
 /* The local APICs stay as after a reset: there is no PIC for a virtual wire. */
@@ -150,6 +177,8 @@ static int boot(struct board *board, struct vcpu_state *states, char *err, size_
     uint64_t rsdp;
     int rc = write_tables(m, &rsdp);
 
+    if (rc == 0)
+        rc = write_reset_vector(m);
     if (rc < 0) {
         snprintf(err, err_size, "cannot write the machine's tables: %s", strerror(-rc));
         return rc;

@@ -75,8 +75,9 @@ static const struct io_ops tmr_ops = { tmr_read, NULL, 4, 4 };
 
 void acpi_reduced_counter(struct cpu_counter *counter)
 {
-    *counter = (struct cpu_counter){ .port = ACPI_REDUCED_PM_TMR, .size = 4,
-                                     .hz = ACPI_PM_TIMER_HZ, .mask = UINT32_MAX };
+    *counter = (struct cpu_counter){
+        .port = ACPI_REDUCED_PM_TMR, .size = 4, .hz = ACPI_PM_TIMER_HZ, .mask = UINT32_MAX
+    };
 }
 
 static const struct state_field fields[] = {

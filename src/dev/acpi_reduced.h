@@ -10,11 +10,11 @@
 #include "bus/bus.h"
 #include "cpu/cpu.h"
 
-#define ACPI_REDUCED_BASE      0x600u
-#define ACPI_REDUCED_SLEEP_CTL (ACPI_REDUCED_BASE + 0) /* 1 byte each */
-#define ACPI_REDUCED_SLEEP_STS (ACPI_REDUCED_BASE + 1)
-#define ACPI_REDUCED_RESET     (ACPI_REDUCED_BASE + 2)
-#define ACPI_REDUCED_PM_TMR    (ACPI_REDUCED_BASE + 8) /* 4 bytes, 32 bits count */
+#define ACPI_REDUCED_BASE        0x600u
+#define ACPI_REDUCED_SLEEP_CTL   (ACPI_REDUCED_BASE + 0) /* 1 byte each */
+#define ACPI_REDUCED_SLEEP_STS   (ACPI_REDUCED_BASE + 1)
+#define ACPI_REDUCED_RESET       (ACPI_REDUCED_BASE + 2)
+#define ACPI_REDUCED_PM_TMR      (ACPI_REDUCED_BASE + 8) /* 4 bytes, 32 bits count */
 #define ACPI_REDUCED_RESET_VALUE 1u
 #define ACPI_REDUCED_S5          5u /* for \_S5 in the DSDT */
 
