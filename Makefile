@@ -7,7 +7,7 @@ CPUS ?= 1
 MEM ?= 512M
 APPEND ?=
 
-.PHONY: run build test test-os bench format lint clean
+.PHONY: run build test test-os fuzz bench format lint clean
 
 run: build
 	@kernel=$$(scripts/fetch-kernel $(KERNEL)) && initrd=$$(scripts/make-initramfs) && \
@@ -27,6 +27,11 @@ test-os: build
 	@scripts/deps test os
 	@tests/run --suite os
 
+# make fuzz [FUZZ_SECONDS=n]: each target for so long
+fuzz:
+	@scripts/deps build lint
+	@tests/fuzz/run $(FUZZ_SECONDS)
+
 bench: build
 	@scripts/deps bench
 	@bench/boot
@@ -41,4 +46,4 @@ lint: build
 
 # The cache of kernels and images (~/.cache/bulkhead) stays.
 clean:
-	rm -rf build build-asan
+	rm -rf build build-asan build-fuzz

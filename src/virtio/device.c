@@ -317,7 +317,8 @@ int virtio_post_load(void *obj, char *err, size_t err_size)
 {
     const struct virtio_device *v = obj;
 
-    if (v->driver_features & ~virtio_features(v)) {
+    /* Before FEATURES_OK a guest may have written anything. */
+    if ((v->status & VIRTIO_STATUS_FEATURES_OK) && (v->driver_features & ~virtio_features(v))) {
         snprintf(err, err_size, "the guest uses features that this device does not have (0x%llx)",
                  (unsigned long long)(v->driver_features & ~virtio_features(v)));
         return -EINVAL;
