@@ -116,14 +116,16 @@ int net_publish_parse(const char *text, struct net_hostfwd *fwd, char *err, size
     char part[3][32] = { "" };
     const char *p = text, *guest, *host;
     unsigned n = 0;
+    size_t len;
 
     *fwd = (struct net_hostfwd){ .host_addr.s_addr = htonl(INADDR_LOOPBACK) };
     while (n < 2 && take(&p, ':', part[n], sizeof(part[n])))
         n++;
-    snprintf(part[2], sizeof(part[2]), "%.*s", (int)strcspn(p, "/"), p);
+    len = strcspn(p, "/");
+    memcpy(part[2], p, MIN(len, sizeof(part[2]) - 1));
     guest = part[2];
     host = n ? part[n - 1] : "";
-    p += strcspn(p, "/");
+    p += len;
     fwd->udp = strcmp(p, "/udp") == 0;
     if (n < 1 || (*p && !fwd->udp && strcmp(p, "/tcp") != 0))
         return fail(err, err_size, "'%s' is not [ADDR:]HOST:GUEST[/udp]; write for example 2222:22",
