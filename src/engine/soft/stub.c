@@ -120,7 +120,8 @@ struct code {
 
 static void put(struct code *s, const uint8_t *b, unsigned n)
 {
-    memcpy(s->b + s->n, b, n);
+    if (n)      /* b may be NULL */
+        memcpy(s->b + s->n, b, n);
     s->n += n;
 }
 #define EMIT(s, ...) put(s, (const uint8_t[]){ __VA_ARGS__ }, sizeof((uint8_t[]){ __VA_ARGS__ }))
