@@ -84,12 +84,10 @@ static void print_option(FILE *f, const struct setting *s)
         n = snprintf(left, sizeof(left), "      --%s %s", s->option, s->arg ? s->arg : "");
     describe(s, text, sizeof(text));
     fputs(left, f);
-    if (n >= COLUMN) {
+    if (n >= COLUMN)
         fprintf(f, "\n%*s", COLUMN, "");
-        n = COLUMN;
-    } else {
+    else
         fprintf(f, "%*s", COLUMN - n, "");
-    }
     wrap(f, COLUMN, text);
 }
 

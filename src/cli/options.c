@@ -87,7 +87,7 @@ static int set(struct parse *p, const struct setting *s, const char *value)
         return 0;
     if (s->type == SETTING_FLAG)
         value = "on";
-    if (s->skip && strncmp(value, s->skip, strlen(s->skip)) == 0)
+    if (s->skip && value && strncmp(value, s->skip, strlen(s->skip)) == 0)
         value += strlen(s->skip);
     return setting_set(s, p->config, value, why, sizeof(why)) < 0 ?
            fail(p, "%s: %s", p->option, why) : 0;

@@ -34,7 +34,7 @@ static struct shown show(const char *text)
 {
     struct shown s = { "" };
 
-    for (size_t i = 0; text[i] && i < sizeof(s.text) - 1; i++)
+    for (size_t i = 0; i < sizeof(s.text) - 1 && text[i]; i++)
         s.text[i] = (unsigned char)text[i] < ' ' || text[i] == 0x7f ? '?' : text[i];
     return s;
 }
