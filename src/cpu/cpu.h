@@ -98,12 +98,20 @@ struct cpu_counter {
     uint64_t offset;
 };
 
+/* What engine_ops.probe gives beside 0 and errors: it can run, but so badly
+ * that it has to be asked for by name. */
+#define CPU_PROBE_POOR 1
+
 struct engine_ops {
     const char *name;               /* "interp", "bt", "kvm" */
     const char *description;
 
-    /* 0 if this engine can run on this host; else a negative errno and why. */
+    /* 0 if this engine can run on this host (*why may hold a remark), or
+     * CPU_PROBE_POOR or a negative errno, and why.  May take two seconds. */
     int (*probe)(char *why, int why_size);
+    /* The frequency of the guest TSC if wanted is asked for; the model has to
+     * be made with it.  NULL: any will do. */
+    uint64_t (*tsc_hz)(uint64_t wanted);
 
     int (*vm_create)(struct engine_vm **vm, const struct engine_config *config,
                      char *err, int err_size);
@@ -143,8 +151,11 @@ struct engine_ops {
     /* Optional (NULL: all reads exit). */
     int (*counter_add)(struct engine_vm *vm, const struct cpu_counter *counter);
 
-    /* After mem_dirty_fetch: vCPUs lose the right to write without logging. May wait
-     * for vCPUs to pass a block boundary. */
+    /* Before mem_dirty_fetch: what the engine keeps in a log of its own goes
+     * into mem's.  NULL: it has none. */
+    void (*dirty_sync)(struct engine_vm *vm);
+    /* After mem_dirty_fetch, mem_dirty_start and mem_dirty_stop: vCPUs lose the right
+     * to write without logging.  May wait for vCPUs to pass a block boundary. */
     void (*dirty_revoke)(struct engine_vm *vm);
 
     /* The VM clock was stopped (all vCPUs out of vcpu_run) or started again. */
@@ -153,7 +164,7 @@ struct engine_ops {
     void (*vcpu_info)(struct vcpu *vcpu, FILE *f);
 };
 
-extern const struct engine_ops engine_interp, engine_bt;
+extern const struct engine_ops engine_kvm, engine_interp, engine_bt;
 
 /* NULL-terminated, in order of preference of "auto". */
 extern const struct engine_ops *const engines[];
