@@ -4,6 +4,7 @@
 #include "cpu/cpu.h"
 
 const struct engine_ops *const engines[] = {
+    &engine_kvm,
     &engine_interp,
     &engine_bt,
     NULL,
