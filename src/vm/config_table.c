@@ -21,7 +21,7 @@
 #define END { .type = SETTING_ACTION }
 
 static const char *const machines[] = { "pc", "micro", NULL };
-static const char *const engine_names[] = { "auto", "interp", "bt", NULL };
+static const char *const engine_names[] = { "auto", "kvm", "interp", "bt", NULL };
 static const char *const cpu_models[] = { "host", "x86-64-v2", "x86-64-v3", NULL };
 static const char *const disk_formats[] = { "raw", NULL };
 static const char *const disk_aio[] = { "auto", "io_uring", "threads", NULL };

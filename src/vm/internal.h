@@ -18,7 +18,7 @@
 #include "vm/vm.h"
 
 #define VM_MAX_TASKS 16
-/* The guest's TSC counts nanoseconds of the VM clock. */
+/* The guest's TSC counts nanoseconds of the VM clock, if the engine can have it so. */
 #define VM_TSC_HZ 1000000000ULL
 
 struct monitor;
@@ -42,6 +42,8 @@ struct vm_task {
 struct vm {
     struct vm_config config;
     const struct engine_ops *engine;
+    char engine_note[300];      /* for the start line: why not another one */
+    uint64_t tsc_hz;            /* of the guest */
     struct engine_vm *engine_vm;
     struct cpu_model model;
     struct vm_clock clock;
@@ -89,6 +91,10 @@ void vm_close_disks(struct vm *vm);
 /* nets.c.  The same. */
 int vm_open_nets(struct vm *vm, char *err, size_t err_size);
 void vm_close_nets(struct vm *vm);
+
+/* engine.c: sets vm->engine and vm->engine_note.  Returns 0, -EINVAL if there
+ * is no such engine, or another negative errno; a message in err. */
+int vm_choose_engine(struct vm *vm, char *err, size_t err_size);
 
 /* vm.c: kernel and tables into memory, reset states into the vCPUs. */
 int vm_boot(struct vm *vm, char *err, size_t err_size);

@@ -245,6 +245,8 @@ static void print_stats(struct vm *vm)
 
     fprintf(stderr, "instructions: %llu\nseconds: %.3f\nmips: %.1f\n", (unsigned long long)n,
             seconds, seconds > 0 ? (double)n / seconds / 1e6 : 0);
+    for (unsigned i = 0; i < vm->config.cpus; i++)
+        vm->engine->vcpu_info(vm->vcpus[i].vcpu, stderr);
 }
 
 /* All that was written to the console comes before the last lines. */

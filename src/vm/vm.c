@@ -28,31 +28,15 @@ __attribute__((format(printf, 4, 5))) static int fail(struct vm_error *error, in
     return rc;
 }
 
-/* The one that was asked for, or the first that can run here. */
 static int choose_engine(struct vm *vm, struct vm_error *error)
 {
-    const char *name = vm->config.engine;
-    bool any = strcmp(name, "auto") == 0;
-    char why[200] = "none is built in", known[100] = "";
+    char err[300];
+    int rc = vm_choose_engine(vm, err, sizeof(err));
 
-    for (unsigned i = 0; engines[i]; i++) {
-        size_t len = strlen(known);
-
-        snprintf(known + len, sizeof(known) - len, ", %s", engines[i]->name);
-        if (!any && strcmp(name, engines[i]->name) != 0)
-            continue;
-        if (engines[i]->probe(why, sizeof(why)) == 0) {
-            vm->engine = engines[i];
-            return 0;
-        }
-        if (!any)
-            return fail(error, -ENOTSUP, VM_HOST_FAILURE, "engine %s cannot run here: %s", name,
-                        why);
-    }
-    if (any)
-        return fail(error, -ENOTSUP, VM_HOST_FAILURE, "no engine can run here: %s", why);
-    return fail(error, -EINVAL, VM_WRONG_USAGE, "unknown engine '%s'; choose one of auto%s", name,
-                known);
+    if (rc < 0)
+        return fail(error, rc, rc == -EINVAL ? VM_WRONG_USAGE : VM_HOST_FAILURE, "%s", err);
+    vm->tsc_hz = vm->engine->tsc_hz ? vm->engine->tsc_hz(VM_TSC_HZ) : VM_TSC_HZ;
+    return 0;
 }
 
 /* The host may be short of memory when the guest needs it; but more than it
@@ -92,7 +76,7 @@ static int make_vcpus(struct vm *vm, struct vm_error *error)
     const struct engine_config config = { .mem = vm->mem, .clock = &vm->clock,
                                           .model = &vm->model, .ncpus = vm->config.cpus };
     char err[200];
-    int rc = cpu_model_init(&vm->model, vm->config.cpu, vm->config.cpus, VM_TSC_HZ, err,
+    int rc = cpu_model_init(&vm->model, vm->config.cpu, vm->config.cpus, vm->tsc_hz, err,
                             sizeof(err));
 
     if (rc < 0)
@@ -361,7 +345,8 @@ int vm_create(struct vm **out, const struct vm_config *config, struct vm_error *
         vm_destroy(vm);
         return rc;
     }
-    fprintf(stderr, "bulkhead: engine %s (%s)\n", vm->engine->name, vm->engine->description);
+    fprintf(stderr, "bulkhead: engine %s (%s)%s\n", vm->engine->name, vm->engine->description,
+            vm->engine_note);
     *out = vm;
     return 0;
 }
