@@ -24,6 +24,7 @@ static const struct subcommand {
     void (*usage)(FILE *f);         /* its own --help; NULL: usage() */
 } subcommands[] = {
     { "run", "boot a kernel in a new virtual machine", cli_run, options_help },
+    { "host", "tell what this host can do for virtual machines", cli_host, cli_host_help },
     { "help", "this text, or that of a command: help COMMAND", help, help_help },
     { "version", "print the version", version, version_help },
     { "--help", NULL, help, NULL },
