@@ -210,6 +210,8 @@ uint64_t native_cpu_descriptor(void);
 int guest_init(const char *engine, const struct cpu_model *model);
 void guest_run(const struct test_case *t, struct outcome *o);
 void guest_exit(void);
+/* false: the host runs against itself. */
+bool guest_ready(void);
 
 /* ---- results ------------------------------------------------------------ */
 /* Number of differing fields; printed to f if not NULL. */

@@ -160,8 +160,15 @@ fail:
     return -ENOMEM;
 }
 
+bool guest_ready(void)
+{
+    return ops != NULL;
+}
+
 void guest_exit(void)
 {
+    if (!ops)
+        return;
     ops->vcpu_destroy(vcpu);
     ops->vm_destroy(vm);
     mem_destroy(mem);

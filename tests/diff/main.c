@@ -178,7 +178,7 @@ static int run_both(unsigned n)
 
     if (r)
         return r;
-    if (strcmp(opt.engine, "native")) {
+    if (guest_ready()) {
         for (unsigned i = 0; i < n; i++)
             guest_run(&t[i], &guest_out[i]);
         return native_wait();
@@ -271,6 +271,7 @@ static int usage(int status)
             "                [--brief] [--quiet]\n"
             "Runs generated instruction sequences on the host CPU and in an engine.\n"
             "  --runs N  each form runs at least so often (50)\n"
+            "  --engine native  the host against itself\n"
             "  --single  sequences of one instruction\n"
             "  --brief   no counts of each form (ran, retired, differed)\n");
     return status;
@@ -364,7 +365,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "difftest: %s\n", err);
         return 1;
     }
-    if (guest_init(opt.engine, &model))
+    if (strcmp(opt.engine, "native") && guest_init(opt.engine, &model))
         return 1;
     forms_init(&model, opt.modes);
     select_forms();

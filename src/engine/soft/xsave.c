@@ -116,7 +116,9 @@ static int image_linear(struct soft_cpu *c, const struct insn *i, unsigned size,
 {
     int r = insn_linear(c, i, size, write, la);
 
-    if (!r && align == 16)      /* FXSAVE, FXRSTOR: #AC before #GP */
+    if (r)
+        return simd_bad_address(c, i, align, r);
+    if (align == 16)            /* FXSAVE, FXRSTOR: #AC before #GP */
         r = soft_align(c, *la, 4);
     if (r)
         return r;
