@@ -10,7 +10,7 @@ enum net_frame_kind {
     NET_FRAME_BAD,      /* neither ARP nor IP, or cut short */
     NET_FRAME_PLAIN,    /* belongs to a flow that is there, or to none */
     NET_FRAME_FLOW,     /* may begin a flow: a socket of the host */
-    NET_FRAME_FRAGMENT, /* is kept until the rest comes, and may begin a flow */
+    NET_FRAME_FRAGMENT, /* part of an IPv4 datagram */
 };
 
 enum net_frame_kind net_frame_kind(const uint8_t *frame, size_t len);

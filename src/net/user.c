@@ -10,9 +10,8 @@
  *
  * A hostile guest meets three more bounds.  Frames longer than the network's
  * MTU are dropped, and so is what is neither ARP nor IP.  Flows that would
- * leave the process short of descriptors are not begun.  IP fragments, which
- * libslirp keeps for up to half a minute without a bound of its own, come in
- * at a bounded rate.
+ * leave the process short of descriptors are not begun.  libslirp sees no IP
+ * fragments, but only whole datagrams (reassemble.h).
  */
 #include "net/user.h"
 
@@ -35,16 +34,16 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "net/frame.h"
+#include "net/reassemble.h"
 
-#define MTU                  1500u
-#define ETH_HEADER           14u
-#define FRAME_MAX            (ETH_HEADER + MTU)
-#define NSEC_PER_MSEC        1000000LL
-#define QUEUE_MAX_FRAMES     2048u
-#define QUEUE_MAX_BYTES      (2 * MiB)
-#define FRAGMENTS_PER_SECOND 512u
-#define DESCRIPTORS_KEPT     64u /* for the rest of the process */
-#define WAKE                 0u  /* index in fds */
+#define MTU              1500u
+#define ETH_HEADER       14u
+#define FRAME_MAX        (ETH_HEADER + MTU)
+#define NSEC_PER_MSEC    1000000LL
+#define QUEUE_MAX_FRAMES 2048u
+#define QUEUE_MAX_BYTES  (2 * MiB)
+#define DESCRIPTORS_KEPT 64u /* for the rest of the process */
+#define WAKE             0u  /* index in fds */
 
 struct frame {
     struct frame *next;
@@ -78,8 +77,7 @@ struct net_user {
     struct pollfd *fds;
     unsigned nfds, capacity;
     struct user_timer *timers;
-    int64_t fragment_second;
-    unsigned fragments;
+    struct net_reassembler *reassembler;
 };
 
 /* One for all networks: libslirp has state that all of its instances share
@@ -165,17 +163,6 @@ static ssize_t cb_send_packet(const void *buf, size_t len, void *opaque)
 
 /* From the guest */
 
-static bool fragment_allowed(struct net_user *u)
-{
-    const int64_t second = now_ms() / 1000;
-
-    if (second != u->fragment_second) {
-        u->fragment_second = second;
-        u->fragments = 0;
-    }
-    return ++u->fragments <= FRAGMENTS_PER_SECOND;
-}
-
 /* Linux gives the lowest free number, so the next one tells how many are left. */
 static bool flow_allowed(const struct net_user *u)
 {
@@ -187,14 +174,16 @@ static bool flow_allowed(const struct net_user *u)
     return (rlim_t)fd < u->max_fd;
 }
 
-static bool allowed(struct net_user *u, const uint8_t *frame, size_t len)
+static void input(struct net_user *u, const uint8_t *frame, size_t len)
 {
-    switch (net_frame_kind(frame, len)) {
-    case NET_FRAME_PLAIN: return true;
-    case NET_FRAME_FLOW: return flow_allowed(u);
-    case NET_FRAME_FRAGMENT: return fragment_allowed(u) && flow_allowed(u);
-    default: return false;
+    enum net_frame_kind kind = net_frame_kind(frame, len);
+
+    if (kind == NET_FRAME_FRAGMENT) {
+        frame = net_reassemble(u->reassembler, frame, len, (uint64_t)now_ms(), &len);
+        kind = frame ? net_frame_kind(frame, len) : NET_FRAME_BAD;
     }
+    if (kind == NET_FRAME_PLAIN || (kind == NET_FRAME_FLOW && flow_allowed(u)))
+        slirp_input(u->slirp, frame, (int)len);
 }
 
 static int user_send(struct net_backend *net, const struct iovec *iov, unsigned n)
@@ -213,8 +202,7 @@ static int user_send(struct net_backend *net, const struct iovec *iov, unsigned 
         len += iov[i].iov_len;
     }
     pthread_mutex_lock(&slirp_lock);
-    if (allowed(u, frame, len))
-        slirp_input(u->slirp, frame, (int)len);
+    input(u, frame, len);
     pthread_mutex_unlock(&slirp_lock);
     /* There may be new sockets, or room in their buffers. */
     wake(u);
@@ -437,6 +425,7 @@ static void user_free(struct net_user *u)
         cb_timer_free(u->timers, u);
     if (u->wake_fd >= 0)
         close(u->wake_fd);
+    net_reassembler_free(u->reassembler);
     free(u->fds);
     free(u);
 }
@@ -547,7 +536,8 @@ static int start(struct net_user *u, const struct net_user_config *c, char *err,
     u->max_fd = limit.rlim_cur - MIN(limit.rlim_cur / 2, DESCRIPTORS_KEPT);
     u->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     rc = u->wake_fd < 0 ? -errno : 0;
-    if (rc == 0 && add_fd(u, u->wake_fd, POLLIN) < 0)
+    u->reassembler = net_reassembler_new();
+    if (rc == 0 && (!u->reassembler || add_fd(u, u->wake_fd, POLLIN) < 0))
         rc = -ENOMEM;
     pthread_mutex_lock(&slirp_lock);
     if (rc == 0)
