@@ -213,11 +213,12 @@ static int read_object(struct reader *r, const struct setting *table, const char
 int config_parse_json(struct vm_config *config, const char *text, size_t len, const char *name,
                       char *err, size_t err_size)
 {
-    struct reader r = { .name = name, .err = err, .err_size = err_size };
+    struct reader r = { .name = name, .err_size = err_size };
     json_error_t e;
     json_t *root;
     int rc;
 
+    r.err = err;
     if (len > CONFIG_MAX_BYTES)
         return fail(&r, "it is larger than %u KiB; is it a configuration?",
                     CONFIG_MAX_BYTES / 1024);
