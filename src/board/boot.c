@@ -125,11 +125,9 @@ static int read_kernel(const struct boot_source *s, uint8_t **data, size_t *size
     }
     *size = (size_t)st.st_size;
     *data = rc == 0 ? alloc_file(*size) : NULL;
-    if (rc == 0 && !*data)
-        rc = -ENOMEM;
     if (rc == 0)
-        rc = read_exact(s->fd, *data, *size, 0);
-    if (rc < 0) {
+        rc = *data ? read_exact(s->fd, *data, *size, 0) : -ENOMEM;
+    if (rc != 0) {
         snprintf(err, err_size, "cannot read the kernel '%s': %s", s->path, strerror(-rc));
         free_file(*data, *size);
         *data = NULL;
@@ -144,7 +142,7 @@ static int identify_file(struct boot_source *s, char *err, size_t err_size)
     uint8_t *data;
     int rc = read_kernel(s, &data, &size, err, err_size);
 
-    if (rc < 0)
+    if (rc != 0)
         return rc;
     rc = boot_identify(&(struct boot_image){ data, size }, why, sizeof(why));
     if (rc == BOOT_BZIMAGE)
@@ -283,7 +281,7 @@ int boot_load(const struct boot_source *source, struct mem *mem, const struct ra
     size_t size;
     int rc = read_kernel(source, &data, &size, err, err_size);
 
-    if (rc < 0)
+    if (rc != 0)
         return rc;
     c.image = (struct boot_image){ data, size };
     /* The file may have changed since it was identified. */

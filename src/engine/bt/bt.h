@@ -119,7 +119,7 @@ struct bt {
     void *signal_stack;
     pthread_t thread;       /* that has it */
     /* counters */
-    uint64_t translated, entries, functions, inline_insns, invalidated;
+    uint64_t translated, entries, functions, invalidated;
 };
 
 static inline struct bt *bt_of(struct soft_cpu *c)

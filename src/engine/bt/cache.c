@@ -29,7 +29,7 @@ int bt_cache_create(struct bt *bt)
     bt->rw = mmap(NULL, CODE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     bt->rx = mmap(NULL, CODE_SIZE, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
     bt->meta = mmap(NULL, META_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    bt->order = mmap(NULL, MAX_BLOCKS * sizeof(*bt->order), PROT_READ | PROT_WRITE,
+    bt->order = mmap(NULL, MAX_BLOCKS * sizeof(struct tblock *), PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 out:
     if (fd >= 0)
@@ -49,7 +49,7 @@ void bt_cache_destroy(struct bt *bt)
     unmap(bt->rw, CODE_SIZE);
     unmap(bt->rx, CODE_SIZE);
     unmap(bt->meta, META_SIZE);
-    unmap(bt->order, MAX_BLOCKS * sizeof(*bt->order));
+    unmap(bt->order, MAX_BLOCKS * sizeof(struct tblock *));
 }
 
 void bt_cache_flush(struct bt *bt)

@@ -342,7 +342,7 @@ struct target {
 };
 
 static void fill(struct soft_cpu *c, uint64_t la, struct tlb_entry *view, const struct walk *w,
-                 const struct intent *in, uint8_t *hva, uint64_t page, bool readonly)
+                 const struct intent *in, const uint8_t *hva, uint64_t page, bool readonly)
 {
     struct tlb_entry *e = &view[(la >> MEM_PAGE_SHIFT) & (TLB_SIZE - 1)];
     uint64_t tag = la & MEM_PAGE_MASK;

@@ -185,7 +185,7 @@ int op_cmpxchg(struct soft_cpu *c, const struct insn *i)
     return r;
 }
 
-static bool swap_pair(void *p, unsigned half, uint64_t old[2], uint64_t want[2])
+static bool swap_pair(void *p, unsigned half, uint64_t old[2], const uint64_t want[2])
 {
     if (half == 4) {
         uint64_t o = old[0] | old[1] << 32, w = want[0] | want[1] << 32;

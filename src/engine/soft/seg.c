@@ -173,7 +173,6 @@ void soft_mode_changed(struct soft_cpu *c)
     if (!(was64 && c->code64))
         derive_segs(c);
     c->tlb = derive_view(c);
-    c->simd_bad = (c->s.cr0 & (CR0_EM | CR0_TS)) || !(c->s.cr4 & CR4_OSFXSR);
     c->single = (c->rflags & X86_TF) || breakpoints(c);
 }
 

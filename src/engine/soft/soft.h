@@ -191,14 +191,13 @@ struct soft_cpu {
     uint64_t rip_mask;
     uint8_t flat_segs;          /* bit SEG_*: base 0, limit 4 GiB, usable for read and write */
     uint8_t mode_key;           /* part of the key of decoded code: see soft_mode_changed */
-    bool simd_bad;              /* SSE would fault: see simd_check */
     bool single;                /* one instruction at a time: TF, breakpoints, shadows, counts */
     _Atomic uint32_t attention;
     uint64_t insn_count;
     uint64_t rep_limit;         /* most REP iterations in one call; at least 1 */
     uint64_t fetch_gen;         /* changes when any fetch translation may have */
     const struct insn *block_end;   /* end of the running block; NULL: leave it now (own code was written) */
-    uint64_t words[24];         /* the engine's own, in this struct's first page (bt/ctx.h) */
+    uint64_t words[24];         /* the engine's own, in this struct's first page (bt/bt.h) */
     const struct soft_tables *tables;   /* NULL: none */
 
     /* the rest of the state; gpr, rip, rflags, insn_count, SIMD and x87 are
