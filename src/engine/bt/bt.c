@@ -98,7 +98,15 @@ static int call_function(struct soft_cpu *c, uint64_t offset)
 
 static unsigned block_mode(const struct soft_cpu *c)
 {
-    return c->mode_key | (c->cpl == 3 ? 0x80u : 0);
+    unsigned mode = c->mode_key | (c->cpl == 3 ? BT_MODE_USER : 0);
+
+    if (c->s.cr0 & CR0_TS)
+        return mode;
+    if (!(c->s.cr0 & CR0_EM) && (c->s.cr4 & CR4_OSFXSR))
+        mode |= BT_MODE_SSE;
+    if ((c->s.cr4 & CR4_OSXSAVE) && (c->s.xcr0 & 6) == 6)
+        mode |= BT_MODE_AVX | ((c->s.xcr0 & 0xe6) == 0xe6 ? BT_MODE_AVX512 : 0);
+    return mode;
 }
 
 static void enter_jump(struct soft_cpu *c, uint64_t pc, const struct tblock *b)

@@ -27,6 +27,7 @@ enum ctx_word {
     W_RAX, W_RCX,   /* saved in short sequences */
     W_FLAGS,
     W_TMP,
+    W_SIMD_RAX, W_SIMD_RDI,     /* the guest's, while a SIMD instruction uses them */
     W_HOST_RSP, W_HOST_FS,
     W_SELF,         /* the struct soft_cpu */
     W_JUMPS,        /* struct jump table of the present privilege */
@@ -37,11 +38,12 @@ enum ctx_word {
 
 /* Write table's base above the context's page: its low bits differ from the
  * read table's, since equal ones cost time (4K aliasing). */
-#define CTX_BIAS 0x1340
+#define CTX_PAGES 3
+#define CTX_BIAS (CTX_PAGES * 0x1000 + 0x340)
 #define CTX(field) ((int32_t)offsetof(struct soft_cpu, field) - CTX_BIAS)
 #define CTX_WORD(w) ((int32_t)(offsetof(struct soft_cpu, words) + (w) * 8) - CTX_BIAS)
 #define CTX_GPR(r) ((int32_t)(offsetof(struct soft_cpu, gpr) + (r) * 8) - CTX_BIAS)
-_Static_assert(offsetof(struct soft_cpu, s.gdtr) < MEM_PAGE_SIZE, "the context is one page");
+_Static_assert(offsetof(struct soft_cpu, fpu.fx) < CTX_PAGES * MEM_PAGE_SIZE, "the context's size");
 
 /* BEXTR control: 36 bits from bit 12, so no address can index beyond a table. */
 #define BEXTR_PAGE (12 | 36 << 8)
@@ -150,14 +152,30 @@ struct tblock *bt_translate(struct soft_cpu *c, const struct ftlb_entry *page, u
 
 struct translation *bt_translation_create(void);    /* free() it */
 
+/* Parts of a block's mode beside c->mode_key: which SIMD registers may be used
+ * without a fault, and CPL 3. */
+#define BT_MODE_SSE 0x08u
+#define BT_MODE_AVX 0x10u
+#define BT_MODE_AVX512 0x20u
+#define BT_MODE_USER 0x80u
+
+/* simd.c: SIMD instructions on the registers in the context. */
+bool bt_simd_fits(const struct insn *i, unsigned mode);
+void bt_emit_simd_load(struct emit *e, const struct insn *i);
+void bt_emit_simd_op(struct emit *e, const struct insn *i);
+void bt_emit_simd_store(struct emit *e, const struct insn *i);
+/* Guest registers as before the instruction: for a fault in the middle. */
+void bt_emit_simd_undo(struct emit *e, const struct insn *i);
+
 /* memop.c: how translated code reaches guest memory.  All leave the host
  * address as R10 + R11. */
 struct memop {
     const ZydisDecodedOperand *op;
-    unsigned size;              /* 1, 2, 4, 8 */
+    unsigned size;              /* 1 to 64 */
+    unsigned align;             /* more than size asks for: anything else is cold; or 0 */
     bool write;
     bool live;                  /* flags must survive */
-    uint8_t *cold[2];           /* jumps to be bound to the cold path */
+    uint8_t *cold[3];           /* jumps to be bound to the cold path */
     unsigned ncold;
 };
 /* R10 = effective address; false: not expressible, use the function. */

@@ -66,13 +66,19 @@ void bt_emit_probe(struct emit *e, struct memop *m)
 {
     if (m->live)
         bt_emit_save_flags(e);
+    m->ncold = 0;
+    if (m->size > 8 && m->align < m->size) {
+        EMIT(e, 0x45, 0x89, 0xd3, 0x41, 0x81, 0xe3, 0xff, 0x0f, 0, 0);  /* mov r11d, r10d; and r11d, fff */
+        EMIT(e, 0x41, 0x81, 0xfb);              /* cmp r11d, 4096 - size */
+        emit32(e, (uint32_t)MEM_PAGE_SIZE - m->size);
+        m->cold[m->ncold++] = emit_jcc(e, 7);
+    }
     EMIT(e, 0xc4, 0x42, 0xb0, 0xf7, 0xda);      /* bextr r11, r10, r9 */
     emit8(e, m->write ? 0x65 : 0x64);
     EMIT(e, 0x4e, 0x8b, 0x1c, 0xdd, 0, 0, 0, 0);    /* mov r11, fs/gs:[r11 * 8] */
-    m->ncold = 0;
-    if (m->size > 1) {
-        EMIT(e, 0x41, 0xf6, 0xc2);              /* test r10b, size - 1 */
-        emit8(e, m->size - 1);
+    if (m->align || (m->size > 1 && m->size <= 8)) {
+        EMIT(e, 0x41, 0xf6, 0xc2);              /* test r10b, align - 1 */
+        emit8(e, (m->align ? m->align : m->size) - 1);
         m->cold[m->ncold++] = emit_jcc(e, 5);
     }
     EMIT(e, 0x4d, 0x85, 0xdb);                  /* test r11, r11 */

@@ -37,7 +37,7 @@ static int view_create(struct soft_cpu *c, struct bt_view *v)
     madvise(v->map, view_bytes(), MADV_DONTDUMP);
     madvise(v->map, view_bytes(), MADV_DONTFORK);
     /* The context again, below the write table. */
-    if (mmap(v->map, MEM_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, c->fd, 0) == MAP_FAILED)
+    if (mmap(v->map, CTX_PAGES * MEM_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, c->fd, 0) == MAP_FAILED)
         return -ENOMEM;
     v->write = (uint64_t *)(v->map + CTX_BIAS);
     v->read = (uint64_t *)(v->map + TABLE_BYTES + 16 * MEM_PAGE_SIZE + (READ_BIAS & 0x3fff));
@@ -84,7 +84,8 @@ static void clear_all(struct bt_view *v)
 {
     if (v->pages > PAGE_BUDGET) {
         /* Give the memory back: cheaper than clearing, and it bounds it. */
-        madvise(v->map + 2 * MEM_PAGE_SIZE, view_bytes() - 2 * MEM_PAGE_SIZE, MADV_DONTNEED);
+        madvise(v->map + (CTX_PAGES + 1) * MEM_PAGE_SIZE, view_bytes() - (CTX_PAGES + 1) * MEM_PAGE_SIZE,
+                MADV_DONTNEED);
         v->pages = 0;
         memset(v->regions, 0, sizeof(v->regions));
     }

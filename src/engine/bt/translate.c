@@ -12,13 +12,14 @@
 
 #include "engine/bt/bt.h"
 #include "engine/soft/blocks.h"
+#include "engine/soft/simd.h"
 
 #define MAX_INSN 15
 /* Most host bytes of one guest instruction, hot and cold. */
 #define ROOM_PER_INSN 320
 #define ARITH (X86_CF | X86_PF | X86_AF | X86_ZF | X86_SF | X86_OF)
 
-enum kind { K_FUNCTION, K_NOP, K_GENERIC, K_COPY, K_MOV_IMM, K_BSWAP, K_LEA, K_PUSH_REG, K_PUSH_IMM,
+enum kind { K_FUNCTION, K_NOP, K_GENERIC, K_SIMD, K_COPY, K_MOV_IMM, K_BSWAP, K_LEA, K_PUSH_REG, K_PUSH_IMM,
             K_POP, K_JCC, K_JMP, K_JMP_IND, K_CALL, K_CALL_IND, K_RET };
 
 struct item {
@@ -41,7 +42,7 @@ struct translation {
     struct bt *bt;
     struct emit e;
     struct tblock *b;
-    unsigned offset, n, bytes;
+    unsigned offset, n, bytes, mode;
     struct item items[BT_BLOCK_MAX];
     uint8_t copy[BT_BLOCK_MAX * MAX_INSN];
     struct { uint8_t *at; struct link *link; } links[4];
@@ -203,10 +204,12 @@ static enum kind classify_branch(const struct item *i)
     return call ? K_CALL_IND : K_JMP_IND;
 }
 
-static enum kind classify(const struct soft_cpu *c, const struct item *i)
+static enum kind classify(const struct soft_cpu *c, const struct item *i, unsigned mode)
 {
     if (i->insn.fn == op_ud || i->insn.fn == op_too_long)
         return K_FUNCTION;
+    if (i->insn.flags & INSN_SIMD)
+        return i->z.address_width == 64 && bt_simd_fits(&i->insn, mode) ? K_SIMD : K_FUNCTION;
     switch (i->z.mnemonic) {
     case ZYDIS_MNEMONIC_NOP:
     case ZYDIS_MNEMONIC_ENDBR64:
@@ -283,7 +286,7 @@ static bool decode(struct translation *t, const uint8_t *page)
                              &i->insn, &i->z, i->op, &known);
         if (r == DECODE_MORE)
             break;
-        i->kind = known ? classify(t->c, i) : K_FUNCTION;
+        i->kind = known ? classify(t->c, i, t->mode) : K_FUNCTION;
         flag_effects(i);
         t->bytes += i->insn.len;
         t->n++;
@@ -684,11 +687,36 @@ static void emit_copy(struct translation *t, struct item *i)
         emit_bytes(e, i->bytes + i->z.raw.imm[0].offset, i->z.raw.imm[0].size / 8);
 }
 
+static void emit_simd(struct translation *t, struct item *i)
+{
+    const struct simd_op *op = i->insn.aux;
+    const ZydisDecodedOperand *m = memory_operand(i);
+    struct emit *e = &t->e;
+
+    if (op->size) {
+        if (!bt_emit_address(e, m, i->offset + i->insn.len)) {
+            emit_function(t, i);
+            return;
+        }
+        i->mem = (struct memop){ .size = op->size, .align = op->align, .write = op->flags & SO_STORE,
+                                 .live = i->live };
+        bt_emit_probe(e, &i->mem);
+        i->site = new_site(t, i);
+    }
+    bt_emit_simd_load(e, &i->insn);
+    if (op->size)
+        access_here(t, i);
+    bt_emit_simd_op(e, &i->insn);
+    bt_emit_simd_store(e, &i->insn);
+    i->cont = e->p;
+}
+
 static void emit_item(struct translation *t, struct item *i, unsigned n)
 {
     switch (i->kind) {
     case K_NOP: break;
     case K_GENERIC: emit_generic(t, i); break;
+    case K_SIMD: emit_simd(t, i); break;
     case K_COPY: emit_copy(t, i); break;
     case K_MOV_IMM: emit_mov_imm(t, i); break;
     case K_BSWAP: emit_bswap(t, i); break;
@@ -749,9 +777,12 @@ static void emit_cold(struct translation *t, uint8_t *poll, bool restore)
 
         if (!i->mem.size)
             continue;
+        /* A host fault comes here, a miss behind what is to be undone. */
+        i->site->cold = exec_offset(t, e->p);
+        if (i->kind == K_SIMD)
+            bt_emit_simd_undo(e, &i->insn);
         for (unsigned k = 0; k < i->mem.ncold; k++)
             emit_here(e, i->mem.cold[k]);
-        i->site->cold = exec_offset(t, e->p);
         if (i->mem.live)
             bt_emit_restore_flags(e);
         /* Branches never come back here. */
@@ -812,6 +843,7 @@ struct tblock *bt_translate(struct soft_cpu *c, const struct ftlb_entry *page, u
     t->c = c;
     t->bt = bt;
     t->offset = offset;
+    t->mode = mode;
     t->nlinks = 0;
     do {
         if (!decode(t, page->hva))

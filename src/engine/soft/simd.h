@@ -108,6 +108,9 @@ struct simd_op {
 
 /* stub.c */
 
+/* The number of the host register that a slot's contents go to in op->code. */
+uint8_t simd_slot_number(const struct simd_op *op, unsigned slot);
+
 /* The shared op with this code; made from proto if new.  NULL: out of memory. */
 const struct simd_op *simd_op_intern(const struct simd_op *proto);
 /* Its stub (for this immediate) if it exists. */

@@ -535,6 +535,7 @@ bool simd_lower(struct lower *l)
     if (!op)
         return false;
     i->aux = op;
+    i->flags |= INSN_SIMD;
     i->vreg = (uint8_t)(i->vreg | f.mask << 5);
     special = op->flags & ~(SO_LOAD | SO_SPREAD | SO_ALIGN | SO_IMM | SO_SHA);
     if (simd_move_lower(l, op))

@@ -73,6 +73,7 @@ struct insn {
 #define INSN_CODE64 (1u << 5)   /* decoded in 64-bit mode */
 #define INSN_O16 (1u << 6)      /* has a 66 prefix */
 #define INSN_FAR (1u << 7)
+#define INSN_SIMD (1u << 8)     /* aux is a struct simd_op */
 
 #define GPR_RIP (16 * 8)        /* byte offsets into gpr */
 #define GPR_ZERO (17 * 8)

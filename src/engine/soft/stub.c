@@ -131,7 +131,7 @@ static void put(struct code *s, const uint8_t *b, unsigned n)
  * one to vector 0 or 4 or mask 1; a general register always to rax. */
 static const uint8_t slot_base[SLOT_COUNT] = { 6, 2, 1, 9 };
 
-static uint8_t slot_number(const struct simd_op *op, unsigned slot)
+uint8_t simd_slot_number(const struct simd_op *op, unsigned slot)
 {
     switch (op->regs[slot]) {
     case REGS_GPR: return 0;
@@ -159,7 +159,7 @@ static void emit_vector(struct code *s, const struct simd_op *op, uint8_t opcode
 
 static void emit_load(struct code *s, const struct simd_op *op, unsigned slot)
 {
-    unsigned reg = slot_number(op, slot), base = slot_base[slot];
+    unsigned reg = simd_slot_number(op, slot), base = slot_base[slot];
     uint8_t modrm = (uint8_t)(reg << 3 | (base & 7));
 
     switch (op->regs[slot]) {
@@ -184,7 +184,7 @@ static void emit_load(struct code *s, const struct simd_op *op, unsigned slot)
  * all above the result: their registers are stored as wide as the host's are. */
 static void emit_store(struct code *s, const struct simd_op *op, unsigned slot)
 {
-    unsigned reg = slot_number(op, slot), base = slot_base[slot];
+    unsigned reg = simd_slot_number(op, slot), base = slot_base[slot];
     uint8_t modrm = (uint8_t)(reg << 3 | (base & 7));
 
     switch (op->regs[slot]) {
