@@ -1,18 +1,38 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# make run [KERNEL=cloud|amd64|rt] [CPUS=n] [MEM=size] [APPEND="kernel parameters"]
+# make run [KERNEL=cloud|amd64|rt] [DISK=1|new|FILE] [CPUS=n] [MEM=size]
+#          [APPEND="kernel parameters"] [ARGS="options of bulkhead run"]
 
 KERNEL ?= cloud
 CPUS ?= 1
 MEM ?= 512M
 APPEND ?=
+ARGS ?=
 
-.PHONY: run build test test-os fuzz bench format lint clean
+# Empty: a shell in an initramfs. 1: Debian on its own disk, which stays; new: on a fresh one, and
+# what was on the old one is lost; FILE: on that image.
+DISK ?=
+ifeq ($(DISK),)
+initrd := scripts/make-initramfs
+else
+initrd := scripts/make-initramfs $(KERNEL)
+disk := $(if $(filter 1,$(DISK)),$$(scripts/make-disk --work),$(if \
+	$(filter new,$(DISK)),$$(scripts/make-disk --new),$(DISK)))
+system := --disk "$$disk" --net user
+root := root=/dev/vda
+endif
+
+# The KVM engine, in a machine of QEMU's TCG with emulated AMD-V (20 minutes on a slow host);
+# parts by KVM="probe guests transfer boot bench".
+KVM ?=
+
+.PHONY: run build test test-os test-kvm fuzz bench format lint clean
 
 run: build
-	@kernel=$$(scripts/fetch-kernel $(KERNEL)) && initrd=$$(scripts/make-initramfs) && \
+	@$(if $(DISK),scripts/deps disk && )kernel=$$(scripts/fetch-kernel $(KERNEL)) && \
+	initrd=$$($(initrd)) && $(if $(DISK),disk=$(disk) && )\
 	exec build/bulkhead run -m $(MEM) --cpus $(CPUS) --kernel "$$kernel" --initrd "$$initrd" \
-		--append "console=ttyS0 $(APPEND)"
+		--append "console=ttyS0 $(root) $(APPEND)" $(system) $(ARGS)
 
 build:
 	@scripts/deps build
@@ -31,6 +51,10 @@ test-os: build
 fuzz:
 	@scripts/deps build lint
 	@tests/fuzz/run $(FUZZ_SECONDS)
+
+test-kvm: build
+	@scripts/deps test os
+	@tests/kvm/machine $(KVM)
 
 bench: build
 	@scripts/deps bench

@@ -28,6 +28,7 @@ LIMIT = 120
 
 BANNER = r"CPU\(s\), busybox\."
 PROMPT = "bulkhead# "
+DISK_PROMPT = "root@debian:~# "
 CTRL_C = "\x03"
 VMMS = ["bulkhead", "qemu"]
 
@@ -58,12 +59,26 @@ def bulkhead_command():
     return [os.environ.get("BULKHEAD", str(ROOT / "build" / "bulkhead"))]
 
 
-def command_line(vmm, kernel, cpus, memory, append, reboot, extra):
+def disk_options(vmm, disk, forwards):
+    """A root disk and a card on the user network, with these ports of the host."""
+    network = ",".join(["user", *(["id=net"] if vmm == "qemu" else []),
+                        *(f"hostfwd={forward}" for forward in forwards)])
+    if vmm == "bulkhead":
+        return ["--disk", str(disk), "--net", network]
+    return ["-drive", f"file={disk},if=virtio,format=raw", "-netdev", network,
+            "-device", "virtio-net-pci,netdev=net"]
+
+
+def command_line(vmm, kernel, cpus, memory, append, reboot, extra, disk=None, forwards=()):
     """The command that boots a kernel on a VMM with its first serial port on the terminal."""
+    append = f"console=ttyS0 {'root=/dev/vda ' if disk else ''}{append}"
     direct = [
-        "--kernel", kernel_path(kernel), "--initrd", script_output("make-initramfs"),
-        "--append", f"console=ttyS0 {append}".strip(),
+        "--kernel", kernel_path(kernel),
+        "--initrd", script_output("make-initramfs", *([kernel] if disk else [])),
+        "--append", append.strip(),
     ]
+    if disk:
+        extra = [*disk_options(vmm, disk, forwards), *extra]
     if vmm == "bulkhead":
         stay = [] if reboot else ["--no-reboot"]
         return [*bulkhead_command(), "run", "-m", memory, "--cpus", str(cpus), *direct, *stay, *extra]
@@ -81,9 +96,11 @@ class Machine:
     """A running VM. Use as a context manager: it never outlives its block."""
 
     def __init__(self, kernel="cloud", cpus=1, memory="256M", append="", reboot=False, extra=(),
-                 vmm=None, name=None, stderr=None):
+                 vmm=None, name=None, stderr=None, disk=None, forwards=()):
         self.vmm = vmm or options.vmm
-        self.command_words = command_line(self.vmm, kernel, cpus, memory, append, reboot, extra)
+        self.command_words = command_line(self.vmm, kernel, cpus, memory, append, reboot, extra,
+                                          disk, forwards)
+        self.prompt = DISK_PROMPT if disk else PROMPT
         name = name or f"{pathlib.Path(sys.argv[0]).stem}-{kernel}-{self.vmm}"
         logs = pathlib.Path(os.environ.get("TEST_LOG_DIR", ROOT / "build" / "test-logs"))
         logs.mkdir(parents=True, exist_ok=True)
@@ -171,6 +188,16 @@ class Machine:
         self.expect(re.escape(PROMPT))
         return seconds
 
+    def login(self):
+        """Wait for systemd's login prompt and log in as root; returns the seconds since the start."""
+        self.expect(r"debian login: ", 2 * BOOT_LIMIT)
+        seconds = time.monotonic() - self.begin
+        self.send("root\r")
+        self.expect(re.escape(self.prompt))
+        self.send("dmesg -n 1\r")
+        self.expect(re.escape(self.prompt))
+        return seconds
+
     def run(self, command, limit=LIMIT):
         """Type a command; returns (its output, its exit status)."""
         self.serial += 1
@@ -179,7 +206,7 @@ class Machine:
         self.send(f"echo '@''{self.serial}<'; {command}; echo '@''{self.serial}>'$?\r")
         self.expect(re.escape(mark) + r"<\r?\n", limit)
         match = self.expect(r"(?s)^(.*?)" + re.escape(mark) + r">(\d+)", limit)
-        self.expect(re.escape(PROMPT), limit)
+        self.expect(re.escape(self.prompt), limit)
         return match[1].replace("\r", ""), int(match[2])
 
     def status(self, limit=LIMIT):
