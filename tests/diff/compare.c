@@ -252,7 +252,8 @@ static bool faulted_area(const struct test_case *t, const struct outcome *o)
  * Two faults of one instruction whose order or kind is the CPU's own:
  * an operand that straddles the 4 GiB limit with its first part on a missing
  * page; and one by FS or GS whose offset is not canonical but its linear
- * address is (the manuals: fine; AMD: #GP).
+ * address is (the manuals: fine; AMD: #GP); and a call beyond the limit whose
+ * push faults as well.
  */
 static bool either_fault(const struct test_case *t, const struct outcome *native, const struct outcome *guest)
 {
@@ -262,6 +263,8 @@ static bool either_fault(const struct test_case *t, const struct outcome *native
 
     if (!n || retired || native->out.rip != guest->out.rip)
         return false;
+    if (form_get(t->form[n - 1])->key.mnemonic == ZYDIS_MNEMONIC_CALL)
+        return native->vector == VEC_GP || guest->vector == VEC_GP;
     if (t->mode != MODE_64)
         return native->vector == VEC_PF && native->cr2 >= 0xfffff000 &&
                (guest->vector == VEC_GP || guest->vector == VEC_SS);

@@ -159,15 +159,15 @@ void native_signal(int sig, siginfo_t *info, void *ctx)
 
     (void)info;
     if (n < shm->count && shm->started) {
-        if (sig == SIGALRM && shm->tick != n) {
+        if (sig == SIGVTALRM && shm->tick != n) {
             shm->tick = n;      /* it may just have begun */
             return;
         }
         take_result(ctx, &shm->out[n]);
-        shm->out[n].status = sig == SIGALRM ? ST_HUNG : ST_OK;
+        shm->out[n].status = sig == SIGVTALRM ? ST_HUNG : ST_OK;
         clear_code(&shm->cases[n]);
         shm->current = ++n;
-    } else if (sig == SIGALRM) {
+    } else if (sig == SIGVTALRM) {
         return;
     }
     shm->started = true;
@@ -248,7 +248,7 @@ static void child_main(void)
 {
     cpu_set_t before;
 
-    static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGTRAP, SIGFPE, SIGALRM};
+    static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGTRAP, SIGFPE, SIGVTALRM};
     struct sigaction sa = {.sa_sigaction = native_handler, .sa_flags = SA_SIGINFO | SA_ONSTACK};
     stack_t ss = {.ss_sp = alt_stack, .ss_size = STACK_SIZE};
     struct itimerval tv = {{0, HUNG_US}, {0, HUNG_US}};
@@ -261,7 +261,7 @@ static void child_main(void)
         _exit(2);
     for (unsigned i = 0; i < ARRAY_SIZE(signals); i++)
         sigaction(signals[i], &sa, NULL);
-    setitimer(ITIMER_REAL, &tv, NULL);
+    setitimer(ITIMER_VIRTUAL, &tv, NULL);
     if (forbid_system_calls())
         _exit(2);
     __asm__ volatile("int3");
