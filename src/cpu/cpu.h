@@ -112,6 +112,9 @@ struct engine_ops {
     /* The frequency of the guest TSC if wanted is asked for; the model has to
      * be made with it.  NULL: any will do. */
     uint64_t (*tsc_hz)(uint64_t wanted);
+    /* Cut the model to what this engine can run; before vm_create.  NULL: all
+     * that cpu_model_init gives.  Returns 0, or a negative errno and why. */
+    int (*limit_model)(struct cpu_model *model, char *err, int err_size);
 
     int (*vm_create)(struct engine_vm **vm, const struct engine_config *config,
                      char *err, int err_size);

@@ -197,6 +197,14 @@ static void make_words(struct model_maker *k)
     k->arat = cpu_has(k->m, F_ARAT);
 }
 
+static void set_xcr0_mask(struct cpu_model *m)
+{
+    m->xcr0_mask = 0;
+    if (cpu_has(m, F_XSAVE))
+        m->xcr0_mask = XCR0_X87 | XCR0_SSE | (cpu_has(m, F_AVX) ? XCR0_AVX : 0) |
+                       (cpu_has(m, F_AVX512F) ? XCR0_AVX512 : 0);
+}
+
 static int choose_features(struct cpu_model *m, enum level level, char *err, int err_size)
 {
     uint64_t xcr0 = host_xcr0();
@@ -217,10 +225,7 @@ static int choose_features(struct cpu_model *m, enum level level, char *err, int
         }
     }
     drop_dependents(m);
-    m->xcr0_mask = 0;
-    if (cpu_has(m, F_XSAVE))
-        m->xcr0_mask = XCR0_X87 | XCR0_SSE | (cpu_has(m, F_AVX) ? XCR0_AVX : 0) |
-                       (cpu_has(m, F_AVX512F) ? XCR0_AVX512 : 0);
+    set_xcr0_mask(m);
     return 0;
 }
 
@@ -264,6 +269,70 @@ int cpu_model_init(struct cpu_model *m, const char *name, unsigned ncpus, uint64
     make_words(&k);
     model_make_leaves(&k);
     return 0;
+}
+
+/* ---- cutting ---------------------------------------------------------------- */
+
+static struct cpuid_entry *find_word(struct cpu_model *m, uint32_t leaf, uint32_t subleaf)
+{
+    for (unsigned i = 0; i < m->nentries; i++) {
+        struct cpuid_entry *e = &m->entries[i];
+
+        if (e->leaf == leaf && (!e->by_subleaf || e->subleaf == subleaf))
+            return e;
+    }
+    return NULL;
+}
+
+static uint32_t *word_in(struct cpuid_entry *e, unsigned reg)
+{
+    struct cpuid_regs *r = &e->regs;
+
+    return reg == EAX ? &r->eax : reg == EBX ? &r->ebx : reg == ECX ? &r->ecx : &r->edx;
+}
+
+/* Leaf 0xD after xcr0_mask. */
+static void cut_xsave(struct cpu_model *m)
+{
+    struct cpuid_entry *e = find_word(m, 0xd, 0);
+
+    if (!e)
+        return;
+    e->regs.eax = (uint32_t)m->xcr0_mask;
+    e->regs.ecx = m->xcr0_mask ? model_xsave_size(m->xcr0_mask, false) : 0;
+    for (unsigned n = 2; n < 32; n++) {
+        e = find_word(m, 0xd, n);
+        if (e && !(m->xcr0_mask >> n & 1))
+            e->regs = (struct cpuid_regs){ 0 };
+    }
+}
+
+void cpu_model_mask(struct cpu_model *m, uint32_t leaf, uint32_t subleaf, unsigned reg,
+                    uint32_t keep)
+{
+    const uint64_t xcr0_mask = m->xcr0_mask;
+    struct cpuid_entry *e = find_word(m, leaf, subleaf);
+
+    if (!e || !(*word_in(e, reg) & ~keep))
+        return;
+    *word_in(e, reg) &= keep;
+    for (unsigned i = 0; i < ARRAY_SIZE(features); i++) {
+        const struct feature *f = &features[i];
+
+        if (f->leaf == leaf && f->subleaf == subleaf && f->reg == reg && !(keep >> f->bit & 1))
+            m->features[f->id / 64] &= ~(1ULL << (f->id % 64));
+    }
+    drop_dependents(m);
+    set_xcr0_mask(m);
+    for (unsigned i = 0; i < ARRAY_SIZE(features); i++) {
+        const struct feature *f = &features[i];
+
+        e = find_word(m, f->leaf, f->subleaf);
+        if (e && !cpu_has(m, f->id))
+            *word_in(e, f->reg) &= ~(1u << f->bit);
+    }
+    if (m->xcr0_mask != xcr0_mask)
+        cut_xsave(m);
 }
 
 /* ---- answers ---------------------------------------------------------------- */

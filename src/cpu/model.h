@@ -62,6 +62,10 @@ static inline bool cpu_has(const struct cpu_model *m, enum cpu_feature f)
  * that names the known models or the feature that the host lacks. */
 int cpu_model_init(struct cpu_model *m, const char *name, unsigned ncpus, uint64_t tsc_hz,
                    char *err, int err_size);
+/* Clear the bits of a feature word (reg: 0 EAX to 3 EDX) that are not in
+ * keep, and what cannot be without them: for engines that cannot run them. */
+void cpu_model_mask(struct cpu_model *m, uint32_t leaf, uint32_t subleaf, unsigned reg,
+                    uint32_t keep);
 /* CPUID as the table says; the caller patches what depends on the vCPU's
  * state (cpu_model_cpuid does all of it).  Out-of-range leaves answer as the
  * vendor's CPUs do (SDM 2A CPUID, APM 3 E.3). */
