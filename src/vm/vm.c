@@ -81,7 +81,10 @@ static int make_vcpus(struct vm *vm, struct vm_error *error)
 
     if (rc < 0)
         return fail(error, rc, VM_WRONG_USAGE, "%s", err);
-    rc = vm->engine->vm_create(&vm->engine_vm, &config, err, sizeof(err));
+    if (vm->engine->limit_model)
+        rc = vm->engine->limit_model(&vm->model, err, sizeof(err));
+    if (rc == 0)
+        rc = vm->engine->vm_create(&vm->engine_vm, &config, err, sizeof(err));
     if (rc < 0)
         return fail(error, rc, VM_HOST_FAILURE, "engine %s: %s", vm->engine->name, err);
     vm->vcpus = calloc(vm->config.cpus, sizeof(*vm->vcpus));

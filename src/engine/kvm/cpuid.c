@@ -11,14 +11,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/util.h"
 #include "engine/kvm/kvm.h"
 #include "x86/x86.h"
 
-#define MAX_ENTRIES 256
-#define XSAVE_FIRST 576u
+#define MAX_ENTRIES      256
+#define XSAVE_FIRST      576u
+#define TSC_DEADLINE_BIT (1u << 24)
 
 enum { EAX, EBX, ECX, EDX };
 
@@ -89,23 +91,53 @@ static void copy_model(struct kvm_cpuid2 *c, const struct cpu_model *m)
     }
 }
 
-static void mask_words(struct kvm_cpuid2 *c, struct kvm_cpuid2 *supported, bool host)
+/* KVM_GET_SUPPORTED_CPUID; NULL: why is in err. */
+static struct kvm_cpuid2 *get_supported(int dev, char *err, size_t err_size)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
-        const struct word *w = &words[i];
-        struct kvm_cpuid_entry2 *e = find(c, w->leaf, w->subleaf);
-        struct kvm_cpuid_entry2 *s = find(supported, w->leaf, w->subleaf);
-        uint32_t have = (s ? *reg_of(s, w->reg) : 0) | w->always, lost;
+    struct kvm_cpuid2 *c = allocate();
+    int rc = c ? kvm_ioctl(dev, KVM_GET_SUPPORTED_CPUID, c) : -ENOMEM;
 
-        if (!e)
-            continue;
-        lost = *reg_of(e, w->reg) & ~have;
-        *reg_of(e, w->reg) &= have;
-        if (lost)
-            log_at(LOG_CPU, host ? LOG_DEBUG : LOG_WARN,
-                   "KVM lacks bits %#x of CPUID leaf %#x.%u register %u, which the CPU model has",
-                   lost, w->leaf, w->subleaf, w->reg);
+    if (rc == 0)
+        return c;
+    snprintf(err, err_size, "KVM does not say which CPU it has: %s", strerror(-rc));
+    free(c);
+    return NULL;
+}
+
+static void limit_word(struct cpu_model *m, struct kvm_cpuid2 *supported, const struct word *w,
+                       uint32_t always)
+{
+    const struct cpuid_regs had = cpu_model_lookup(m, w->leaf, w->subleaf);
+    const uint32_t bits = w->reg == EAX   ? had.eax
+                          : w->reg == EBX ? had.ebx
+                          : w->reg == ECX ? had.ecx
+                                          : had.edx;
+    struct kvm_cpuid_entry2 *s = find(supported, w->leaf, w->subleaf);
+    const uint32_t keep = (s ? *reg_of(s, w->reg) : 0) | always;
+
+    cpu_model_mask(m, w->leaf, w->subleaf, w->reg, keep);
+    if (bits & ~keep)
+        log_at(LOG_CPU, strcmp(m->name, "host") == 0 ? LOG_DEBUG : LOG_WARN,
+               "KVM lacks bits %#x of CPUID leaf %#x.%u register %u, which the CPU model has",
+               bits & ~keep, w->leaf, w->subleaf, w->reg);
+}
+
+int kvm_limit_model(struct cpu_model *m, char *err, int err_size)
+{
+    int dev = kvm_device_open(err, (size_t)err_size);
+    struct kvm_cpuid2 *supported = dev < 0 ? NULL : get_supported(dev, err, (size_t)err_size);
+
+    for (size_t i = 0; supported && i < ARRAY_SIZE(words); i++) {
+        uint32_t always = words[i].always;
+
+        if (words[i].leaf == 1 && words[i].reg == ECX && !kvm_has(dev, KVM_CAP_TSC_DEADLINE_TIMER))
+            always &= ~TSC_DEADLINE_BIT;
+        limit_word(m, supported, &words[i], always);
     }
+    free(supported);
+    if (dev >= 0)
+        close(dev);
+    return dev < 0 ? dev : supported ? 0 : -EIO;
 }
 
 /* ---- XSAVE -------------------------------------------------------------------- */
@@ -160,26 +192,15 @@ bool kvm_cpuid_bit(const struct engine_vm *vm, uint32_t leaf, unsigned reg, unsi
 
 int kvm_cpuid_make(struct engine_vm *vm, char *err, size_t err_size)
 {
-    const struct cpu_model *m = vm->config.model;
-    struct kvm_cpuid2 *supported = allocate();
-    struct kvm_cpuid_entry2 *one;
-    int rc;
+    struct kvm_cpuid2 *supported = get_supported(vm->dev, err, err_size);
 
     vm->cpuid = allocate();
-    rc = vm->cpuid && supported ? kvm_ioctl(vm->dev, KVM_GET_SUPPORTED_CPUID, supported) : -ENOMEM;
-    if (rc < 0) {
-        snprintf(err, err_size, "KVM does not say which CPU it has: %s", strerror(-rc));
-        free(supported);
-        return rc;
+    if (supported && vm->cpuid) {
+        copy_model(vm->cpuid, vm->config.model);
+        set_xsave(vm, vm->cpuid, supported);
     }
-    copy_model(vm->cpuid, m);
-    mask_words(vm->cpuid, supported, strcmp(m->name, "host") == 0);
-    one = find(vm->cpuid, 1, 0);
-    if (one && !kvm_has(vm->dev, KVM_CAP_TSC_DEADLINE_TIMER))
-        one->ecx &= ~(1u << 24);
-    set_xsave(vm, vm->cpuid, supported);
     free(supported);
-    return 0;
+    return supported && vm->cpuid ? 0 : -EIO;
 }
 
 /* With this vCPU's APIC id where it shows. */

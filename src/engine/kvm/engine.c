@@ -211,6 +211,7 @@ const struct engine_ops engine_kvm = {
     .description = "hardware, by the host's KVM",
     .probe = probe,
     .tsc_hz = kvm_tsc_hz,
+    .limit_model = kvm_limit_model,
     .vm_create = vm_create,
     .vm_destroy = vm_destroy,
     .vcpu_create = vcpu_create,

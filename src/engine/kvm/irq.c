@@ -30,9 +30,10 @@ void kvm_msi(struct engine_vm *vm, uint64_t address, uint32_t data)
  * destination.  Nobody raises these GSIs: each stands for a vector, for all. */
 void kvm_set_eoi_exits(struct engine_vm *vm, const uint64_t bitmap[4])
 {
-    struct {
+    union {
         struct kvm_irq_routing head;
-        struct kvm_irq_routing_entry entries[KVM_EOI_ROUTES];
+        char space[sizeof(struct kvm_irq_routing) +
+                   KVM_EOI_ROUTES * sizeof(struct kvm_irq_routing_entry)];
     } table;
     unsigned n = 0;
     int rc;
@@ -41,10 +42,10 @@ void kvm_set_eoi_exits(struct engine_vm *vm, const uint64_t bitmap[4])
     for (unsigned vector = 0; vector < 256 && n < KVM_EOI_ROUTES; vector++) {
         if (!(bitmap[vector / 64] >> (vector % 64) & 1))
             continue;
-        table.entries[n].gsi = n;
-        table.entries[n].type = KVM_IRQ_ROUTING_MSI;
-        table.entries[n].u.msi.address_lo = MSI_BASE | MSI_ALL;
-        table.entries[n].u.msi.data = vector | (uint32_t)(MSI_LEVEL | MSI_ASSERT);
+        table.head.entries[n].gsi = n;
+        table.head.entries[n].type = KVM_IRQ_ROUTING_MSI;
+        table.head.entries[n].u.msi.address_lo = MSI_BASE | MSI_ALL;
+        table.head.entries[n].u.msi.data = vector | (uint32_t)(MSI_LEVEL | MSI_ASSERT);
         n++;
     }
     table.head.nr = n;

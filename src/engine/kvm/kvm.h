@@ -67,7 +67,7 @@ struct engine_vm {
     struct engine_config config;
     int dev, fd; /* /dev/kvm and the VM */
     size_t run_size;
-    struct kvm_cpuid2 *cpuid; /* the model, cut to what KVM has; APIC ids are 0 */
+    struct kvm_cpuid2 *cpuid; /* the model; APIC ids are 0 */
     uint64_t xcr0_mask;
     bool tsc_offset;   /* KVM_VCPU_TSC_OFFSET is there */
     bool was_running;  /* the VM clock, when clock_changed last looked */
@@ -91,7 +91,8 @@ int kvm_ioctl_value(int fd, unsigned long request, unsigned long arg);
 int kvm_device_open(char *why, size_t why_size);
 int kvm_has(int fd, unsigned long cap); /* 0: no; else what it answers */
 
-/* cpuid.c: vm->cpuid and vm->xcr0_mask from the model. */
+/* cpuid.c: vm->cpuid and vm->xcr0_mask from the model, which was limited. */
+int kvm_limit_model(struct cpu_model *m, char *err, int err_size);
 int kvm_cpuid_make(struct engine_vm *vm, char *err, size_t err_size);
 int kvm_cpuid_set(struct vcpu *v);
 bool kvm_cpuid_bit(const struct engine_vm *vm, uint32_t leaf, unsigned reg, unsigned bit);

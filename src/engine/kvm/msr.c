@@ -56,9 +56,9 @@ static const struct {
 /* clang-format on */
 _Static_assert(ARRAY_SIZE(msrs) <= MAX_MSRS, "the batch holds all");
 
-struct batch {
+union batch {
     struct kvm_msrs head;
-    struct kvm_msr_entry entries[MAX_MSRS];
+    char space[sizeof(struct kvm_msrs) + MAX_MSRS * sizeof(struct kvm_msr_entry)];
 };
 
 /* The model has no such MSR: KVM would refuse it, and so the rest. */
@@ -77,25 +77,31 @@ static uint64_t *field(struct vcpu_state *s, unsigned i)
     return (uint64_t *)(void *)((char *)s + msrs[i].offset);
 }
 
+static int access_one(struct vcpu *v, unsigned long request, uint32_t msr, uint64_t *value)
+{
+    union batch b;
+    int rc;
+
+    memset(&b, 0, sizeof(b.head) + sizeof(b.head.entries[0]));
+    b.head.nmsrs = 1;
+    b.head.entries[0].index = msr;
+    b.head.entries[0].data = *value;
+    rc = kvm_ioctl(v->fd, request, &b);
+    if (rc == 1)
+        *value = b.head.entries[0].data;
+    return rc == 1 ? 0 : rc < 0 ? rc : -EINVAL;
+}
+
 int kvm_msr_write(struct vcpu *v, uint32_t msr, uint64_t value)
 {
-    struct {
-        struct kvm_msrs head;
-        struct kvm_msr_entry entry;
-    } one = { .head.nmsrs = 1, .entry = { .index = msr, .data = value } };
-    int rc = kvm_ioctl(v->fd, KVM_SET_MSRS, &one);
-
-    return rc == 1 ? 0 : rc < 0 ? rc : -EINVAL;
+    return access_one(v, KVM_SET_MSRS, msr, &value);
 }
 
 uint64_t kvm_msr_read(struct vcpu *v, uint32_t msr)
 {
-    struct {
-        struct kvm_msrs head;
-        struct kvm_msr_entry entry;
-    } one = { .head.nmsrs = 1, .entry = { .index = msr } };
+    uint64_t value = 0;
 
-    return kvm_ioctl(v->fd, KVM_GET_MSRS, &one) == 1 ? one.entry.data : 0;
+    return access_one(v, KVM_GET_MSRS, msr, &value) == 0 ? value : 0;
 }
 
 /* KVM takes the entries in order and stops at the first that it refuses.  One
@@ -104,7 +110,7 @@ int kvm_msrs_set(struct vcpu *v, const struct vcpu_state *s)
 {
     struct vcpu_state *from = (struct vcpu_state *)(uintptr_t)s; /* read only */
     unsigned done = 0;
-    struct batch b;
+    union batch b;
 
     while (done < ARRAY_SIZE(msrs)) {
         unsigned first = done;
@@ -112,7 +118,7 @@ int kvm_msrs_set(struct vcpu *v, const struct vcpu_state *s)
 
         memset(&b, 0, sizeof(b));
         for (; done < ARRAY_SIZE(msrs) && !absent(v, msrs[done].msr); done++)
-            b.entries[b.head.nmsrs++] =
+            b.head.entries[b.head.nmsrs++] =
                 (struct kvm_msr_entry){ .index = msrs[done].msr, .data = *field(from, done) };
         rc = b.head.nmsrs ? kvm_ioctl(v->fd, KVM_SET_MSRS, &b) : 0;
         if (rc < 0)
@@ -134,16 +140,16 @@ void kvm_msrs_get(struct vcpu *v, struct vcpu_state *s)
 {
     for (unsigned done = 0; done < ARRAY_SIZE(msrs);) {
         unsigned first = done, n = 0;
-        struct batch b;
+        union batch b;
         int rc;
 
         memset(&b, 0, sizeof(b));
         for (; done < ARRAY_SIZE(msrs) && !absent(v, msrs[done].msr); done++)
-            b.entries[n++].index = msrs[done].msr;
+            b.head.entries[n++].index = msrs[done].msr;
         b.head.nmsrs = n;
         rc = n ? kvm_ioctl(v->fd, KVM_GET_MSRS, &b) : 0;
         for (int i = 0; i < rc; i++)
-            *field(s, first + (unsigned)i) = b.entries[i].data;
+            *field(s, first + (unsigned)i) = b.head.entries[i].data;
         if (rc >= 0 && (unsigned)rc < n)
             done = first + (unsigned)rc;
         done++;
