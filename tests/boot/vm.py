@@ -81,7 +81,9 @@ def command_line(vmm, kernel, cpus, memory, append, reboot, extra, disk=None, fo
         extra = [*disk_options(vmm, disk, forwards), *extra]
     if vmm == "bulkhead":
         stay = [] if reboot else ["--no-reboot"]
-        return [*bulkhead_command(), "run", "-m", memory, "--cpus", str(cpus), *direct, *stay, *extra]
+        engine = ["--engine", os.environ.get("ENGINE", "auto")]
+        return [*bulkhead_command(), "run", *engine, "-m", memory, "--cpus", str(cpus), *direct, *stay,
+                *extra]
     # A memfd for the RAM, as Bulkhead has it, makes the two comparable in /proc/PID/smaps.
     return [
         "qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-smp", str(cpus), "-m", memory,
