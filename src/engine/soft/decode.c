@@ -106,13 +106,19 @@ static void fill_memory(struct lower *l, const ZydisDecodedOperand *op)
 {
     struct insn *i = l->insn;
     bool rip = op->mem.base == ZYDIS_REGISTER_RIP || op->mem.base == ZYDIS_REGISTER_EIP;
+    int64_t disp;
 
     i->flags |= INSN_MEM;
     i->base = soft_reg_number(op->mem.base);
     i->index = soft_reg_number(op->mem.index);
     i->scale = op->mem.scale ? (uint8_t)__builtin_ctz(op->mem.scale) : 0;
     i->seg = soft_segment_number(op->mem.segment);
-    i->disp = (int32_t)op->mem.disp.value + (rip ? i->len : 0);
+    disp = op->mem.disp.value + (rip ? i->len : 0);
+    if (disp > INT32_MAX) {     /* only rip-relative: there is no index */
+        disp -= GPR_STEP_VALUE;
+        i->index = GPR_STEP;
+    }
+    i->disp = (int32_t)disp;
     /* Zydis 4.0 takes this for a base of R13D in VEX and EVEX code with a 67
      * prefix (SDM 2A table 2-3: no base, a displacement). */
     if ((l->z->attributes & ZYDIS_ATTRIB_HAS_SIB) && l->z->raw.modrm.mod == 0 && l->z->raw.sib.base == 5) {

@@ -77,6 +77,8 @@ struct insn {
 
 #define GPR_RIP (16 * 8)        /* byte offsets into gpr */
 #define GPR_ZERO (17 * 8)
+#define GPR_STEP (19 * 8)        /* a constant: makes room in a displacement */
+#define GPR_STEP_VALUE 16
 #define GPR_SCRATCH (18 * 8)     /* of the running instruction */
 
 /*
@@ -182,7 +184,7 @@ struct soft_tables {
 
 struct soft_cpu {
     /* hot */
-    uint64_t gpr[19];           /* 16: rip; 17: always 0; 18: scratch */
+    uint64_t gpr[20];           /* 16: rip; 17: always 0; 18: scratch; 19: GPR_STEP_VALUE */
     uint16_t ax_flags;          /* arithmetic flags as LAHF + SETO leave them in AX */
     uint8_t cpl;
     bool code64;                /* CS.L and EFER.LMA */

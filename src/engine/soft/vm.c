@@ -31,6 +31,7 @@ void soft_cpu_init(struct soft_cpu *c, struct soft_vm *vm, unsigned id)
     c->vm = vm;
     c->id = id;
     c->rep_limit = 1;
+    c->gpr[GPR_STEP / 8] = GPR_STEP_VALUE;
     vcpu_state_reset(&s, id, id == 0, false);
     soft_set_state(c, &s, err, sizeof(err));
     soft_flush_all(c);
