@@ -65,7 +65,7 @@ int op_bt(struct soft_cpu *c, const struct insn *i)
 
 /* OP r, r/m for 16, 32 and 64 bits by the host's instruction, flags loaded,
  * the destination's old value in place (BSF of 0 leaves it). */
-#define HOST_UNARY(bits, T, sfx, name)                                         \
+#define HOST_OP(bits, T, sfx, name)                                            \
     static uint64_t host_##name##_##bits(struct soft_cpu *c, uint64_t dst, uint64_t src) \
     {                                                                          \
         uint16_t ax = c->ax_flags;                                             \
@@ -76,7 +76,7 @@ int op_bt(struct soft_cpu *c, const struct insn *i)
         return d;                                                              \
     }
 #define UNARY(name)                                                            \
-    ALU_SIZES_16UP(HOST_UNARY, name)                                           \
+    ALU_SIZES_16UP(HOST_OP, name)                                              \
     int op_##name(struct soft_cpu *c, const struct insn *i)                    \
     {                                                                          \
         static const alu_fn fns[4] = { NULL, host_##name##_16, host_##name##_32, host_##name##_64 }; \
@@ -200,20 +200,10 @@ int op_crc32(struct soft_cpu *c, const struct insn *i)
 
 /* ---- ADX ------------------------------------------------------------------------------------- */
 
-#define ADX(bits, T, sfx, name)                                                \
-    static uint64_t host_##name##_##bits(struct soft_cpu *c, uint64_t a, uint64_t b) \
-    {                                                                          \
-        uint16_t ax = c->ax_flags;                                             \
-        T d = (T)a;                                                            \
-        __asm__(LOAD_FLAGS #name sfx " %2, %1" SAVE_FLAGS                      \
-                : "+&a"(ax), "+&r"(d) : "r"((T)b) : "cc");                     \
-        c->ax_flags = ax;                                                      \
-        return d;                                                              \
-    }
-ADX(32, uint32_t, "l", adcx)
-ADX(64, uint64_t, "q", adcx)
-ADX(32, uint32_t, "l", adox)
-ADX(64, uint64_t, "q", adox)
+HOST_OP(32, uint32_t, "l", adcx)
+HOST_OP(64, uint64_t, "q", adcx)
+HOST_OP(32, uint32_t, "l", adox)
+HOST_OP(64, uint64_t, "q", adox)
 
 static int add_extended(struct soft_cpu *c, const struct insn *i, alu_fn fn)
 {
@@ -283,8 +273,8 @@ BMI_RM_FIRST(shrx)
 
 /* BLSI, BLSR, BLSMSK: the destination is VEX.vvvv. */
 #define BMI_LOWEST(name)                                                       \
-    HOST_UNARY(32, uint32_t, "l", name)                                        \
-    HOST_UNARY(64, uint64_t, "q", name)                                        \
+    HOST_OP(32, uint32_t, "l", name)                                           \
+    HOST_OP(64, uint64_t, "q", name)                                           \
     int op_##name(struct soft_cpu *c, const struct insn *i)                    \
     {                                                                          \
         uint64_t v;                                                            \

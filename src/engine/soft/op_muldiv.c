@@ -10,9 +10,9 @@ static int source(struct soft_cpu *c, const struct insn *i, uint64_t *v)
     return 0;
 }
 
-/* MUL and IMUL with one operand: (R)DX:(R)AX, or AX for bytes. */
-#define WIDE_MUL(bits, T, sfx, name)                                           \
-    static void name##_##bits(struct soft_cpu *c, uint64_t src)                \
+/* MUL, IMUL, DIV and IDIV with one operand: (R)DX:(R)AX, or AX for bytes. */
+#define HOST_WIDE(bits, T, sfx, name)                                          \
+    static void host_##name##_##bits(struct soft_cpu *c, uint64_t src)         \
     {                                                                          \
         uint16_t ax = c->ax_flags;                                             \
         uint64_t lo = *gpr64(c, CPU_RAX * 8), hi = *gpr64(c, CPU_RDX * 8);     \
@@ -23,11 +23,8 @@ static int source(struct soft_cpu *c, const struct insn *i, uint64_t *v)
         gpr_set(c, CPU_RAX * 8, bits / 8, lo);                                 \
         gpr_set(c, CPU_RDX * 8, bits / 8, hi);                                 \
     }
-ALU_SIZES_16UP(WIDE_MUL, mul)
-ALU_SIZES_16UP(WIDE_MUL, imul)
-
-#define BYTE_MUL(name)                                                         \
-    static void name##_8(struct soft_cpu *c, uint64_t src)                     \
+#define HOST_BYTE(name)                                                        \
+    static void host_##name##_8(struct soft_cpu *c, uint64_t src)              \
     {                                                                          \
         uint16_t ax = c->ax_flags;                                             \
         uint64_t lo = *gpr64(c, CPU_RAX * 8);                                  \
@@ -37,12 +34,17 @@ ALU_SIZES_16UP(WIDE_MUL, imul)
         c->ax_flags = ax;                                                      \
         *gpr16(c, CPU_RAX * 8) = (uint16_t)lo;                                 \
     }
-BYTE_MUL(mul)
-BYTE_MUL(imul)
+#define HOST_ONE_OPERAND(name)                                                 \
+    ALU_SIZES_16UP(HOST_WIDE, name)                                            \
+    HOST_BYTE(name)
+HOST_ONE_OPERAND(mul)
+HOST_ONE_OPERAND(imul)
+HOST_ONE_OPERAND(div)
+HOST_ONE_OPERAND(idiv)
 
 typedef void (*mul_fn)(struct soft_cpu *c, uint64_t src);
-static const mul_fn muls[4] = { mul_8, mul_16, mul_32, mul_64 };
-static const mul_fn imuls[4] = { imul_8, imul_16, imul_32, imul_64 };
+static const mul_fn muls[4] = { host_mul_8, host_mul_16, host_mul_32, host_mul_64 };
+static const mul_fn imuls[4] = { host_imul_8, host_imul_16, host_imul_32, host_imul_64 };
 
 static int multiply(struct soft_cpu *c, const struct insn *i, const mul_fn *fns)
 {
@@ -84,33 +86,6 @@ int op_imul2(struct soft_cpu *c, const struct insn *i)
 
 /* Division: checked here so that the host's never faults; then the host's own
  * instruction, for its flags.  SDM 2A DIV: #DE on 0 or overflow. */
-#define WIDE_DIV(bits, T, sfx, name)                                           \
-    static void host_##name##_##bits(struct soft_cpu *c, uint64_t src)         \
-    {                                                                          \
-        uint16_t ax = c->ax_flags;                                             \
-        uint64_t lo = *gpr64(c, CPU_RAX * 8), hi = *gpr64(c, CPU_RDX * 8);     \
-        __asm__(LOAD_FLAGS "mov %[lo], %%rax\n\t" #name sfx " %[s]\n\t"        \
-                "mov %%rax, %[lo]" SAVE_FLAGS                                  \
-                : "+&a"(ax), [lo] "+&r"(lo), "+&d"(hi) : [s] "r"((T)src) : "cc"); \
-        c->ax_flags = ax;                                                      \
-        gpr_set(c, CPU_RAX * 8, bits / 8, lo);                                 \
-        gpr_set(c, CPU_RDX * 8, bits / 8, hi);                                 \
-    }
-ALU_SIZES_16UP(WIDE_DIV, div)
-ALU_SIZES_16UP(WIDE_DIV, idiv)
-#define BYTE_DIV(name)                                                         \
-    static void host_##name##_8(struct soft_cpu *c, uint64_t src)              \
-    {                                                                          \
-        uint16_t ax = c->ax_flags;                                             \
-        uint64_t lo = *gpr64(c, CPU_RAX * 8);                                  \
-        __asm__(LOAD_FLAGS "mov %[lo], %%rax\n\t" #name "b %[s]\n\t"           \
-                "mov %%rax, %[lo]" SAVE_FLAGS                                  \
-                : "+&a"(ax), [lo] "+&r"(lo) : [s] "q"((uint8_t)src) : "cc");   \
-        c->ax_flags = ax;                                                      \
-        *gpr16(c, CPU_RAX * 8) = (uint16_t)lo;                                 \
-    }
-BYTE_DIV(div)
-BYTE_DIV(idiv)
 
 /* Dividend as a 128-bit number. */
 static unsigned __int128 dividend(struct soft_cpu *c, unsigned size)
