@@ -116,12 +116,15 @@ def main():
                         help='seconds for each guest')
     parser.add_argument('--option', action='append', default=[],
                         help='one more argument for bulkhead run')
+    parser.add_argument('--exceptions', type=pathlib.Path, action='append',
+                        default=[], help='file of checks that may fail')
     parser.add_argument('-v', '--verbose', action='store_true',
                         help='show all that the guests print')
     args = parser.parse_args()
 
-    known = (list(fields(HERE / 'qemu-exceptions.txt', '|'))
-             if args.vmm == 'qemu' else [])
+    if args.vmm == 'qemu' and not args.exceptions:
+        args.exceptions = [HERE / 'qemu-exceptions.txt']
+    known = [row for path in args.exceptions for row in fields(path, '|')]
     table = list(fields(HERE / 'guests.txt'))
     unknown = [p for p in args.name
                if not fnmatch.filter([t[0] for t in table], p)]
