@@ -211,6 +211,8 @@ void kvm_msr_init(struct engine_vm *vm)
     } caps[] = {
         { KVM_CAP_X86_USER_SPACE_MSR, KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_FILTER },
         { KVM_CAP_PMU_CAPABILITY, KVM_PMU_CAP_DISABLE },
+        /* MONITOR and MWAIT are #UD where the model hides them. */
+        { KVM_CAP_DISABLE_QUIRKS2, KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS },
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(caps); i++) {
