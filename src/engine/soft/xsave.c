@@ -235,6 +235,9 @@ static void copy_component(struct soft_cpu *c, const struct insn *i, unsigned n,
     for (unsigned reg = 0, at = 0; reg < part_count(i, n); reg++) {
         uint8_t *p = NULL;
         unsigned len = part(c, n, reg, &p);
+
+        if (!len)
+            continue;
         if (how == COPY_OUT)
             memcpy(area + at, p, len);
         else if (how == COPY_IN)
