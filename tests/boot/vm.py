@@ -18,7 +18,9 @@ import signal
 import subprocess
 import sys
 import time
-import traceback
+
+import tap
+from tap import check
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
@@ -233,22 +235,6 @@ def take_terminal(slave):
     fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
 
 
-class Tally:
-    count = 0
-    failed = 0
-
-
-def check(what, good, detail=""):
-    """Write one TAP line; returns whether it is good."""
-    Tally.count += 1
-    if not good:
-        Tally.failed += 1
-    print(f"{'ok' if good else 'not ok'} {Tally.count} - {what}", flush=True)
-    if not good and detail != "":
-        print("\n".join("# " + line for line in str(detail).splitlines()), flush=True)
-    return bool(good)
-
-
 options = argparse.Namespace(vmm=os.environ.get("VMM", "bulkhead"))
 
 
@@ -265,14 +251,7 @@ def arguments(*names):
 def main(test):
     """Run a test function; a failed wait or a bug in the test is a failed check."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by the test runner"))
-    try:
-        test()
-    except Failure as failure:
-        check(str(failure), False)
-    except Exception:  # pylint: disable=broad-except
-        check("the test itself", False, traceback.format_exc())
-    print(f"1..{Tally.count}")
-    sys.exit(1 if Tally.failed or not Tally.count else 0)
+    tap.finish(test, failure=Failure)
 
 
 def quoted(words):

@@ -6,9 +6,12 @@ import struct
 import subprocess
 import sys
 import tempfile
-import traceback
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "boot"))
+import tap  # noqa: E402
+from tap import check, skip  # noqa: E402, F401
+
 BULKHEAD = os.environ.get("BULKHEAD", str(ROOT / "build" / "bulkhead"))
 # Against hanging; sanitizer builds on a busy machine are slow.
 LIMIT = 60
@@ -55,34 +58,8 @@ def run(args, stdin="", user=None, cwd=None):
                   process.stderr.decode(errors="replace"))
 
 
-class Tally:
-    count = 0
-    failed = 0
-
-
-def check(what, good, detail=""):
-    """Write one TAP line; returns whether it is good."""
-    Tally.count += 1
-    if not good:
-        Tally.failed += 1
-    print(f"{'ok' if good else 'not ok'} {Tally.count} - {what.replace('#', 'no.')}", flush=True)
-    if not good and str(detail):
-        print("\n".join("# " + line for line in str(detail).splitlines()), flush=True)
-    return bool(good)
-
-
-def skip(what, why):
-    Tally.count += 1
-    print(f"ok {Tally.count} - {what} # SKIP {why}", flush=True)
-
-
 def main(test):
     """Run a test function with a folder of its own; a bug in the test is a failed check."""
     with tempfile.TemporaryDirectory(prefix="bulkhead-cli.") as folder:
         os.chmod(folder, 0o755)
-        try:
-            test(pathlib.Path(folder))
-        except Exception:  # pylint: disable=broad-except
-            check("the test itself", False, traceback.format_exc())
-    print(f"1..{Tally.count}")
-    sys.exit(1 if Tally.failed or not Tally.count else 0)
+        tap.finish(test, pathlib.Path(folder))
