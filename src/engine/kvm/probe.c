@@ -2,6 +2,7 @@
 #include "engine/kvm/probe.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -281,7 +282,7 @@ static void run_child(struct kvm_probe *p, int dev, uint64_t begin)
     int fds[2], status;
     pid_t pid;
 
-    if (pipe(fds) < 0) {
+    if (pipe2(fds, O_CLOEXEC) < 0) {
         p->status = -errno;
         snprintf(p->why, sizeof(p->why), "cannot make a pipe: %s", strerror(errno));
         return;
