@@ -33,9 +33,9 @@ static uint16_t load16(const uint8_t *p)
     return __atomic_load_n((const uint16_t *)(const void *)p, __ATOMIC_RELAXED);
 }
 
-static void store16(uint8_t *p, uint16_t v)
+static void store16(void *p, uint16_t v)
 {
-    __atomic_store_n((uint16_t *)(void *)p, v, __ATOMIC_RELAXED);
+    __atomic_store_n((uint16_t *)p, v, __ATOMIC_RELAXED);
 }
 
 static uint8_t *avail_event(const struct vring *r)

@@ -70,6 +70,7 @@ int kvm_clock_init_vcpu(struct vcpu *v)
 
 /* ---- the TSC ------------------------------------------------------------------------ */
 
+/* The kernel writes it. NOLINTNEXTLINE(readability-non-const-parameter) */
 static int offset_access(struct vcpu *v, unsigned long request, uint64_t *offset)
 {
     struct kvm_device_attr attr = { .group = KVM_VCPU_TSC_CTRL,

@@ -142,6 +142,7 @@ int kvm_limit_model(struct cpu_model *m, char *err, int err_size)
 
 /* ---- XSAVE -------------------------------------------------------------------- */
 
+/* CPUID writes them. NOLINTNEXTLINE(readability-non-const-parameter) */
 static void host_component(unsigned n, uint32_t *size, uint32_t *offset, uint32_t *flags)
 {
     uint32_t edx;

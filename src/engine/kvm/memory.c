@@ -60,6 +60,7 @@ int kvm_memory_map(struct engine_vm *vm)
     return rc;
 }
 
+/* The kernel writes bits. NOLINTNEXTLINE(readability-non-const-parameter) */
 static void fetch_slot(struct engine_vm *vm, unsigned n, uint64_t *bits)
 {
     struct mem *mem = vm->config.mem;
