@@ -5,8 +5,7 @@
  * executed with the encoding that the stubs use (engine/soft/simd.h: memory
  * at [rdi], a general register in rax), and stores its result.
  *
- * Only forms without MXCSR, masks, MMX and implicit registers; the others are
- * functions.
+ * Only forms without MXCSR, masks and MMX; the others are functions.
  */
 #include "engine/soft/simd.h"
 
@@ -18,12 +17,15 @@ bool bt_simd_fits(const struct insn *i, unsigned mode)
 {
     const struct simd_op *op = i->aux;
 
-    if ((op->flags & ~INLINE_FLAGS) || op->extra != EXTRA_NONE || (op->size && (op->size & (op->size - 1))))
+    if ((op->flags & ~(INLINE_FLAGS | (op->size ? 0 : SO_SHA))) ||
+        (op->extra != EXTRA_NONE && op->extra != EXTRA_XMM0) || (op->size && (op->size & (op->size - 1))))
         return false;
     if ((op->flags & (SO_LOAD | SO_STORE)) ? !op->size : op->size != 0)
         return false;
     /* A move by its store form was lowered with its registers exchanged. */
     if (op->dst == SLOT_RM && i->fn != simd_run && i->fn != simd_run_reg)
+        return false;
+    if (op->dst == SLOT_EXTRA)
         return false;
     for (unsigned s = 0; s < SLOT_COUNT; s++)
         if (op->regs[s] == REGS_MMX || (op->regs[s] == REGS_GPR && op->size))
@@ -111,6 +113,9 @@ void bt_emit_simd_load(struct emit *e, const struct insn *i)
         else if (r != H_RAX)
             emit_mov(e, H_RAX, r);
     }
+    if (op->extra == EXTRA_XMM0)
+        emit_vector(e, 0x10, simd_slot_number(op, SLOT_EXTRA), CTX(fpu.zmm[0]), op->vl,
+                    op->check == CHECK_SSE);
     for (unsigned s = 0; s < SLOT_EXTRA; s++) {
         unsigned reg = simd_slot_number(op, s);
 
