@@ -10,32 +10,13 @@
  */
 #include <stdlib.h>
 
-#include "engine/bt/bt.h"
+#include "engine/bt/item.h"
 #include "engine/soft/blocks.h"
 #include "engine/soft/simd.h"
 
 #define MAX_INSN 15
 /* Most host bytes of one guest instruction, hot and cold. */
 #define ROOM_PER_INSN 320
-#define ARITH (X86_CF | X86_PF | X86_AF | X86_ZF | X86_SF | X86_OF)
-
-enum kind { K_FUNCTION, K_NOP, K_GENERIC, K_SIMD, K_COPY, K_MOV_IMM, K_BSWAP, K_LEA, K_PUSH_REG, K_PUSH_IMM,
-            K_POP, K_JCC, K_JMP, K_JMP_IND, K_CALL, K_CALL_IND, K_RET };
-
-struct item {
-    struct insn insn;
-    ZydisDecodedInstruction z;
-    ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
-    const uint8_t *bytes;
-    uint16_t offset;
-    uint8_t kind;
-    uint32_t reads, kills;      /* arithmetic flags */
-    bool live;                  /* flags must survive what is inserted before it */
-    /* emission */
-    struct memop mem;
-    struct site *site;
-    uint8_t *cont;              /* where the cold path comes back */
-};
 
 struct translation {
     struct soft_cpu *c;
@@ -49,216 +30,11 @@ struct translation {
     unsigned nlinks;
 };
 
-/* ---- the allow-list ------------------------------------------------------------------- */
-
-/* One-byte opcodes with ModRM that are emitted as they are. */
-static bool allowed_one_byte(const ZydisDecodedInstruction *z)
-{
-    unsigned op = z->opcode, reg = z->raw.modrm.reg;
-
-    if (op < 0x40)
-        return (op & 7) < 4;                    /* ALU r/m, r and r, r/m */
-    switch (op) {
-    case 0x63: case 0x69: case 0x6b:            /* MOVSXD, IMUL */
-    case 0x80: case 0x81: case 0x83:            /* ALU immediate */
-    case 0x84: case 0x85: case 0x86: case 0x87: /* TEST, XCHG */
-    case 0x88: case 0x89: case 0x8a: case 0x8b: /* MOV */
-    case 0xc0: case 0xc1: case 0xd0: case 0xd1: case 0xd2: case 0xd3:   /* shifts */
-        return true;
-    case 0xc6: case 0xc7:
-        return reg == 0;                        /* MOV immediate */
-    case 0xf6: case 0xf7:
-        return reg < 6;                         /* TEST, NOT, NEG, MUL, IMUL: no division */
-    case 0xfe: case 0xff:
-        return reg < 2;                         /* INC, DEC */
-    default:
-        return false;
-    }
-}
-
-static bool allowed_0f(const ZydisDecodedInstruction *z, bool mem)
-{
-    switch (z->opcode) {
-    case 0xa3: case 0xab: case 0xb3: case 0xbb:
-        return !mem;                            /* a register offset reaches anywhere */
-    case 0xba:
-        return z->raw.modrm.reg >= 4;
-    case 0xa4: case 0xa5: case 0xac: case 0xad: case 0xaf: case 0xb0: case 0xb1:
-    case 0xb6: case 0xb7: case 0xbe: case 0xbf: case 0xc0: case 0xc1:
-        return true;
-    case 0xbc: case 0xbd: case 0xb8:            /* BSF, BSR, TZCNT, LZCNT, POPCNT */
-        return true;
-    default:
-        return (z->opcode & 0xf0) == 0x40 || (z->opcode & 0xf0) == 0x90;    /* CMOV, SETcc */
-    }
-}
-
-/* Is the ModRM.reg field a register (not part of the opcode)? */
-static bool reg_field(const ZydisDecodedInstruction *z)
-{
-    if (z->opcode_map == ZYDIS_OPCODE_MAP_0F)
-        return z->opcode != 0xba && (z->opcode & 0xf0) != 0x90;
-    switch (z->opcode) {
-    case 0x80: case 0x81: case 0x83: case 0xc0: case 0xc1: case 0xc6: case 0xc7:
-    case 0xd0: case 0xd1: case 0xd2: case 0xd3: case 0xf6: case 0xf7: case 0xfe: case 0xff:
-        return false;
-    default:
-        return true;
-    }
-}
-
-/* AH to BH: only without REX. */
-static bool high_byte(const ZydisDecodedOperand *op)
-{
-    return op->type == ZYDIS_OPERAND_TYPE_REGISTER && op->reg.value >= ZYDIS_REGISTER_AH &&
-           op->reg.value <= ZYDIS_REGISTER_BH;
-}
-
-static const ZydisDecodedOperand *memory_operand(const struct item *i)
-{
-    for (unsigned n = 0; n < i->z.operand_count_visible; n++)
-        if (i->op[n].type == ZYDIS_OPERAND_TYPE_MEMORY)
-            return &i->op[n];
-    return NULL;
-}
-
-/* Memory operands that the probe can serve. */
-static bool good_memory(const struct item *i, const ZydisDecodedOperand *m)
-{
-    unsigned size = m->size / 8;
-
-    if (i->z.address_width != 64 || (size != 1 && size != 2 && size != 4 && size != 8))
-        return false;
-    for (unsigned n = 0; n < i->z.operand_count; n++)
-        if (high_byte(&i->op[n]))
-            return false;
-    return true;
-}
-
-/* On CPUs without them F3 0F BC and BD are BSF and BSR: the row decided. */
-static bool count_is_native(const struct soft_cpu *c, const struct item *i)
-{
-    switch (i->z.mnemonic) {
-    case ZYDIS_MNEMONIC_TZCNT: return cpu_has(c->vm->model, F_BMI1);
-    case ZYDIS_MNEMONIC_LZCNT: return cpu_has(c->vm->model, F_ABM);
-    default: return true;
-    }
-}
-
-static enum kind classify_plain(const struct soft_cpu *c, const struct item *i)
-{
-    const ZydisDecodedInstruction *z = &i->z;
-    const ZydisDecodedOperand *m = memory_operand(i);
-    bool one = z->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT, two = z->opcode_map == ZYDIS_OPCODE_MAP_0F;
-
-    if (z->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY)
-        return K_FUNCTION;
-    if ((one || two) && (z->attributes & ZYDIS_ATTRIB_HAS_MODRM)) {
-        if (!(one ? allowed_one_byte(z) : allowed_0f(z, m != NULL)) || !count_is_native(c, i))
-            return K_FUNCTION;
-        return !m || good_memory(i, m) ? K_GENERIC : K_FUNCTION;
-    }
-    if (one && ((z->opcode < 0x40 && ((z->opcode & 7) == 4 || (z->opcode & 7) == 5)) ||
-                z->opcode == 0x98 || z->opcode == 0x99 || z->opcode == 0xa8 || z->opcode == 0xa9))
-        return K_COPY;
-    if (one && z->opcode >= 0xb0 && z->opcode <= 0xbf)
-        return high_byte(&i->op[0]) ? K_FUNCTION : K_MOV_IMM;
-    if (two && z->opcode >= 0xc8 && z->opcode <= 0xcf && z->operand_width >= 32)
-        return K_BSWAP;
-    return K_FUNCTION;
-}
-
-static enum kind classify_stack(const struct item *i)
-{
-    const ZydisDecodedOperand *a = &i->op[0];
-
-    if (i->insn.osize != 8)
-        return K_FUNCTION;
-    if (i->z.mnemonic == ZYDIS_MNEMONIC_PUSH) {
-        if (a->type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
-            return K_PUSH_IMM;
-        return ZydisRegisterGetClass(a->reg.value) == ZYDIS_REGCLASS_GPR64 &&
-                       a->type == ZYDIS_OPERAND_TYPE_REGISTER ? K_PUSH_REG : K_FUNCTION;
-    }
-    return a->type == ZYDIS_OPERAND_TYPE_REGISTER &&
-                   ZydisRegisterGetClass(a->reg.value) == ZYDIS_REGCLASS_GPR64 ? K_POP : K_FUNCTION;
-}
-
-static enum kind classify_branch(const struct item *i)
-{
-    const ZydisDecodedOperand *a = &i->op[0];
-    bool call = i->z.mnemonic == ZYDIS_MNEMONIC_CALL;
-
-    if (i->z.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR || i->insn.osize != 8)
-        return K_FUNCTION;
-    if (i->z.mnemonic == ZYDIS_MNEMONIC_RET)
-        return K_RET;
-    if (i->z.mnemonic != ZYDIS_MNEMONIC_JMP && !call)
-        return i->z.meta.category == ZYDIS_CATEGORY_COND_BR &&
-                       (i->z.opcode & 0xf0) == (i->z.opcode_map == ZYDIS_OPCODE_MAP_0F ? 0x80 : 0x70)
-                   ? K_JCC : K_FUNCTION;
-    if (a->type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
-        return call ? K_CALL : K_JMP;
-    if (a->type == ZYDIS_OPERAND_TYPE_MEMORY && !good_memory(i, a))
-        return K_FUNCTION;
-    return call ? K_CALL_IND : K_JMP_IND;
-}
-
-static enum kind classify(const struct soft_cpu *c, const struct item *i, unsigned mode)
-{
-    if (i->insn.fn == op_ud || i->insn.fn == op_too_long)
-        return K_FUNCTION;
-    if (i->insn.flags & INSN_SIMD)
-        return i->z.address_width == 64 && bt_simd_fits(&i->insn, mode) ? K_SIMD : K_FUNCTION;
-    switch (i->z.mnemonic) {
-    case ZYDIS_MNEMONIC_NOP:
-    case ZYDIS_MNEMONIC_ENDBR64:
-    case ZYDIS_MNEMONIC_ENDBR32:
-        return K_NOP;
-    case ZYDIS_MNEMONIC_LEA:
-        return i->z.address_width == 64 && i->z.operand_width >= 32 ? K_LEA : K_FUNCTION;
-    case ZYDIS_MNEMONIC_PUSH:
-    case ZYDIS_MNEMONIC_POP:
-        return classify_stack(i);
-    default:
-        break;
-    }
-    if (i->z.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE || i->z.mnemonic == ZYDIS_MNEMONIC_RET)
-        return classify_branch(i);
-    return classify_plain(c, i);
-}
-
 /* ---- decoding and flags ------------------------------------------------------------------- */
-
-static void flag_effects(struct item *i)
-{
-    const ZydisAccessedFlags *f = i->z.cpu_flags;
-    bool by_count = false;
-
-    i->reads = i->kills = 0;
-    if (i->kind == K_FUNCTION) {
-        i->reads = ARITH;
-        return;
-    }
-    /* A count of 0 changes nothing, and the undefined flags of all of these
-     * are what the host makes of the ones before. */
-    if (i->kind == K_GENERIC && i->z.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && i->z.opcode >= 0xc0 &&
-        i->z.opcode <= 0xd3 && i->z.opcode != 0xc6 && i->z.opcode != 0xc7)
-        by_count = true;
-    if (i->z.opcode_map == ZYDIS_OPCODE_MAP_0F && (i->z.opcode & 0xf6) == 0xa4)
-        by_count = true;
-    if (!f)
-        return;
-    i->reads = (f->tested | f->undefined) & ARITH;
-    if (by_count)
-        i->reads = ARITH;
-    else
-        i->kills = (f->modified | f->set_0 | f->set_1) & ~f->undefined & ARITH;
-}
 
 static void liveness(struct translation *t)
 {
-    uint32_t live = ARITH;
+    uint32_t live = X86_FLAGS_ARITH;
 
     for (unsigned n = t->n; n-- > 0;) {
         struct item *i = &t->items[n];
@@ -286,8 +62,8 @@ static bool decode(struct translation *t, const uint8_t *page)
                              &i->insn, &i->z, i->op, &known);
         if (r == DECODE_MORE)
             break;
-        i->kind = known ? classify(t->c, i, t->mode) : K_FUNCTION;
-        flag_effects(i);
+        i->kind = known ? bt_classify(t->c, i, t->mode) : K_FUNCTION;
+        bt_flag_effects(i);
         t->bytes += i->insn.len;
         t->n++;
     }
@@ -422,7 +198,7 @@ static void emit_identity(struct emit *e, const struct item *i, bool mem, int in
 /* The register in ModRM.reg, as the guest numbers it; or the opcode's digit. */
 static unsigned reg_number(const struct item *i)
 {
-    return reg_field(&i->z) ? i->z.raw.modrm.reg | i->z.raw.rex.R << 3 : i->z.raw.modrm.reg;
+    return bt_reg_field(&i->z) ? i->z.raw.modrm.reg | i->z.raw.rex.R << 3 : i->z.raw.modrm.reg;
 }
 
 static void emit_generic_reg(struct translation *t, struct item *i)
@@ -435,7 +211,7 @@ static void emit_generic_reg(struct translation *t, struct item *i)
         host_rm = H_R10;
         emit_gs_load(e, H_R10, CTX_GPR(rm));
     }
-    if (reg_field(&i->z) && in_context(reg)) {
+    if (bt_reg_field(&i->z) && in_context(reg)) {
         host_reg = reg == rm ? host_rm : H_R11;
         if (host_reg == H_R11)
             emit_gs_load(e, H_R11, CTX_GPR(reg));
@@ -443,7 +219,7 @@ static void emit_generic_reg(struct translation *t, struct item *i)
     emit_identity(e, i, false, -1, host_rm, host_reg);
     if (in_context(rm))
         emit_gs_store(e, H_R10, CTX_GPR(rm));
-    if (reg_field(&i->z) && in_context(reg) && reg != rm)
+    if (bt_reg_field(&i->z) && in_context(reg) && reg != rm)
         emit_gs_store(e, H_R11, CTX_GPR(reg));
 }
 
@@ -458,7 +234,7 @@ static void emit_generic_mem(struct translation *t, struct item *i, const ZydisD
         return;
     }
     emit_access(t, i, m->size / 8, write);
-    if (reg_field(&i->z) && in_context(reg)) {
+    if (bt_reg_field(&i->z) && in_context(reg)) {
         emit_lea(e, H_R10, H_R10, H_R11, 0, 0);
         emit_gs_load(e, H_R11, CTX_GPR(reg));
         access_here(t, i);
@@ -473,7 +249,7 @@ static void emit_generic_mem(struct translation *t, struct item *i, const ZydisD
 
 static void emit_generic(struct translation *t, struct item *i)
 {
-    const ZydisDecodedOperand *m = memory_operand(i);
+    const ZydisDecodedOperand *m = bt_memory_operand(i);
 
     if (m)
         emit_generic_mem(t, i, m);
@@ -690,7 +466,7 @@ static void emit_copy(struct translation *t, struct item *i)
 static void emit_simd(struct translation *t, struct item *i)
 {
     const struct simd_op *op = i->insn.aux;
-    const ZydisDecodedOperand *m = memory_operand(i);
+    const ZydisDecodedOperand *m = bt_memory_operand(i);
     struct emit *e = &t->e;
 
     if (op->size) {
