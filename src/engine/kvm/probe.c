@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -193,9 +194,13 @@ static void child(int dev, int fd)
 {
     struct probe_vm p = { .dev = dev };
     struct report r = { 0 };
+    /* It may be in KVM_RUN for long: it ends with its parent. */
+    int rc = prctl(PR_SET_PDEATHSIG, SIGKILL);
     uint64_t native = choose_clock(&p.clock);
-    int rc = make_vm(&p);
 
+    p.what = "starting";
+    if (rc == 0)
+        rc = make_vm(&p);
     if (rc == 0)
         rc = start_vcpu(&p);
     for (r.mode = 0; r.mode < PROBE_MODES && rc == 0; r.mode++) {
