@@ -41,7 +41,8 @@ static void check_fields(const struct insn *i, unsigned mode, unsigned n)
     if (is_invalid(i))
         return;
     assert(i->scale <= 3 && i->seg <= SEG_GS);
-    assert(i->base <= GPR_ZERO && i->index <= GPR_ZERO);
+    assert(i->base <= GPR_ZERO);
+    assert(i->index <= GPR_ZERO || (i->index == GPR_STEP && i->base == GPR_RIP));
     assert(i->asize == 2 || i->asize == 4 || i->asize == 8);
     assert((i->asize == 8) <= ((mode & MODE_BITS) == 2));
     assert(!(i->flags & INSN_CODE64) == ((mode & MODE_BITS) != 2));
