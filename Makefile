@@ -57,8 +57,9 @@ test-kvm: build
 	@tests/kvm/machine $(KVM)
 
 bench: build
-	@scripts/deps bench
+	@scripts/deps bench disk
 	@bench/boot
+	@bench/io
 
 format:
 	@scripts/deps lint
