@@ -183,6 +183,8 @@ static uint64_t next_event(const struct i8254 *pit, uint64_t now)
             at = (pit->edges + 1) * c->count;
         return MAX(time_of(c, at), now + (2 * half_period < MIN_GAP_NS ? MIN_GAP_NS : 0));
     }
+    if (due > pit->edges) /* after a load: it was due, and the timer had not come */
+        return now;
     if (due || c->mode == 1 || c->mode == 5)
         return 0;
     return time_of(c, c->count + (c->mode == 4));

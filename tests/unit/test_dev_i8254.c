@@ -228,6 +228,28 @@ static void test_one_shot_mode4(void **state)
     machine_free(&m);
 }
 
+/* Saved when the edge is due and the timer has not come: it comes after the load. */
+static void test_due_edge_survives(void **state)
+{
+    struct machine a, b;
+    unsigned before;
+
+    (void)state;
+    for (unsigned mode = 0; mode <= 4; mode += 4) {
+        make(&a);
+        program(&a, 0, mode, 0, 512);
+        wait_ns(&a, ticks(600));
+        make(&b);
+        copy_state(&a, &b);
+        before = b.rises[0];
+        run_ns(&b, 1000);
+        assert_int_equal(b.rises[0], before + 1);
+        assert_true(b.level[0]);
+        machine_free(&a);
+        machine_free(&b);
+    }
+}
+
 /* The smallest counts give a bounded rate. */
 static void test_flood(void **state)
 {
@@ -268,6 +290,7 @@ int main(void)
         cmocka_unit_test(test_bcd_and_zero), cmocka_unit_test(test_latch_and_read_back),
         cmocka_unit_test(test_irq),          cmocka_unit_test(test_one_shot_mode4),
         cmocka_unit_test(test_flood),        cmocka_unit_test(test_refresh_toggles),
+        cmocka_unit_test(test_due_edge_survives),
     };
 
     return cmocka_run_group_tests_name("dev_i8254", tests, NULL, NULL);
