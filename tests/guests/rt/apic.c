@@ -57,6 +57,15 @@ void ap_main(unsigned ticket)
 	}
 }
 
+static u32 count_online(void)
+{
+	u32 n = 0;
+
+	for (unsigned i = 0; i < CPUS_MAX; i++)
+		n += cpus[i].online != 0;
+	return n;
+}
+
 unsigned smp_start(void)
 {
 	unsigned n = 1;
@@ -70,8 +79,10 @@ unsigned smp_start(void)
 	apic_ipi(0, ICR_OTHERS | ICR_STARTUP | ICR_ASSERT | TRAMPOLINE >> 12);
 	delay_us(200);
 	apic_ipi(0, ICR_OTHERS | ICR_STARTUP | ICR_ASSERT | TRAMPOLINE >> 12);
-	for (int i = 0; i < 20; i++)
-		delay_us(10000);
+	/* fw_cfg item 5 says how many there are. */
+	outw(0x510, 5);
+	u32 all = inb(0x511);
+	(void)WAIT(count_online() >= all, 5000);
 	while (n < CPUS_MAX && cpus[n].online)
 		n++;
 	return n;

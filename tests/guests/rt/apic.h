@@ -61,12 +61,13 @@ static inline void smp_call(unsigned cpu, void (*fn)(uptr), uptr arg)
 
 /* Wait with the PIT's channel 2, polled; at most 50 ms each. */
 void delay_us(u32 us);
-/* Wait until *p != 0, at most ms milliseconds; interrupts are let in. */
+/* Wait until *p != 0, at most ten times ms milliseconds, since a busy host may
+ * keep the other processor from running; interrupts are let in. */
 bool wait_for(volatile unsigned *p, u32 ms);
 /* The same with an own condition. */
 #define WAIT(cond, ms) ({						\
 	bool done_ = false;						\
-	for (u32 i_ = 0; i_ < (ms) * 10u; i_++) {			\
+	for (u32 i_ = 0; i_ < (ms) * 100u; i_++) {			\
 		if ((done_ = (cond)))					\
 			break;						\
 		irq_window();						\
