@@ -157,6 +157,9 @@ static enum kind classify_branch(const struct item *i)
         return call ? K_CALL : K_JMP;
     if (a->type == ZYDIS_OPERAND_TYPE_MEMORY && !good_memory(i, a))
         return K_FUNCTION;
+    /* The push comes before the target is read. */
+    if (call && a->type == ZYDIS_OPERAND_TYPE_REGISTER && a->reg.value == ZYDIS_REGISTER_RSP)
+        return K_FUNCTION;
     return call ? K_CALL_IND : K_JMP_IND;
 }
 
