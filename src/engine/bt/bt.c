@@ -50,28 +50,13 @@ static inline void write_fs_base(uint64_t v)
 static int settle_function(struct soft_cpu *c, const struct site *s, int r)
 {
     c->insn_count += s->index;
-    switch (r) {
-    case SOFT_NEXT:
-    case SOFT_STOP:
-        c->insn_count++;
+    if (r == SOFT_NEXT || r == SOFT_STOP)
         soft_rip(c) += s->insn.len;
-        soft_io_done(c);
-        c->pending_exit = 0;
-        break;
-    case SOFT_JUMP:
+    if (r == SOFT_NEXT || r == SOFT_STOP || r == SOFT_JUMP)
         c->insn_count++;
-        soft_io_done(c);
-        c->pending_exit = 0;
-        break;
-    case SOFT_AGAIN:
+    if (r == SOFT_AGAIN)
         c->rflags |= X86_RF;
-        soft_io_done(c);
-        c->pending_exit = 0;
-        break;
-    default:
-        c->pending_exit = soft_settle(c, r);
-        break;
-    }
+    c->pending_exit = soft_settle(c, r);
     return LEAVE_FUNCTION;
 }
 
