@@ -87,6 +87,7 @@ struct engine_config {
     const struct vm_clock *clock;   /* borrowed */
     const struct cpu_model *model;  /* borrowed */
     unsigned ncpus;                 /* 1 to CPU_MAX_VCPUS; APIC ids are 0 to ncpus-1 */
+    bool perf_map;                  /* name translated code for perf (/tmp/perf-PID.map) */
 };
 
 /* A counter that the guest polls, answered inside the engine:

@@ -71,6 +71,7 @@ struct vm_config {
     uint64_t timeout_ns;        /* host time; 0: none */
     bool no_reboot;
     bool stats;                 /* print instructions and speed at the end */
+    bool perf_map;              /* name translated code for perf */
     char *log[VM_MAX_LOG];      /* CHANNEL=LEVEL[,...]; each took effect when it was set */
     unsigned nlog;
     uint64_t stop_at;           /* instructions of vCPU 0 after which to end; 0: none */

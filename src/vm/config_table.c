@@ -206,6 +206,8 @@ const struct setting config_table[] = {
 
     { .group = "Messages", .key = "stats", .option = "stats", .type = SETTING_FLAG, IN(stats),
       .help = "print instructions, time and speed at the end" },
+    { .key = "perf-map", .option = "perf-map", .type = SETTING_FLAG, IN(perf_map),
+      .help = "engine bt: name translated code in /tmp/perf-PID.map, for perf" },
     { .key = "log", .option = "log", .arg = "CHANNEL=LEVEL", .type = SETTING_LIST,
       LIST_OF(struct vm_config, log, nlog, log_item),
       .help = "vm, cpu, mmu, apic, mem, bus, dev, board or all, at error, warn, info, debug or "

@@ -73,7 +73,7 @@ static int make_memory(struct vm *vm, struct vm_error *error)
 
 static int make_vcpus(struct vm *vm, struct vm_error *error)
 {
-    const struct engine_config config = { .mem = vm->mem, .clock = &vm->clock,
+    const struct engine_config config = { .mem = vm->mem, .clock = &vm->clock, .perf_map = vm->config.perf_map,
                                           .model = &vm->model, .ncpus = vm->config.cpus };
     char err[200];
     int rc = cpu_model_init(&vm->model, vm->config.cpu, vm->config.cpus, vm->tsc_hz, err,

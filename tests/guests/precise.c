@@ -88,6 +88,7 @@ static void stores(void)
 
 static void read_modify_write(void)
 {
+#define ALL .dead = FL_STATUS	/* all arithmetic flags are overwritten */
 #define RMW(name, text, ...)						\
 	FAULTS(name " read-only", DENIED, READONLY + 8, text,		\
 	       .in.cx = READONLY + 8, .in.ax = 3, .in.bx = 5,		\
@@ -96,28 +97,28 @@ static void read_modify_write(void)
 	       .in.cx = MISSING - 1, .in.ax = 3, .in.bx = 5,		\
 	       .in.flags = FL_CF | FL_ZF, __VA_ARGS__)
 
-	RMW("add", "add %eax, (%ecx)");
+	RMW("add", "add %eax, (%ecx)", ALL);
 	RMW("adc", "adc %eax, (%ecx)");
-	RMW("lock or", "lock or %eax, (%ecx)");
+	RMW("lock or", "lock or %eax, (%ecx)", ALL);
 	RMW("inc", "incl (%ecx)");
-	RMW("neg", "negl (%ecx)");
+	RMW("neg", "negl (%ecx)", ALL);
 	RMW("not", "notl (%ecx)");
 	RMW("xchg", "xchg %eax, (%ecx)");
-	RMW("xadd", "xadd %eax, (%ecx)");
-	RMW("lock xadd", "lock xadd %eax, (%ecx)");
-	RMW("cmpxchg that fails to match", "cmpxchg %ebx, (%ecx)");
+	RMW("xadd", "xadd %eax, (%ecx)", ALL);
+	RMW("lock xadd", "lock xadd %eax, (%ecx)", ALL);
+	RMW("cmpxchg that fails to match", "cmpxchg %ebx, (%ecx)", ALL);
 	RMW("bts", "btsl $0, (%ecx)");
 	RMW("btr", "btrl $31, (%ecx)");
-	RMW("shl", "shll $3, (%ecx)");
+	RMW("shl", "shll $3, (%ecx)", ALL);
 	RMW("shl by 0", "shll $0, (%ecx)");
 	RMW("rcr", "rcrl $1, (%ecx)");
-	RMW("shld", "shld $4, %eax, (%ecx)");
+	RMW("shld", "shld $4, %eax, (%ecx)", ALL);
 	RMW("cmpxchg8b", "cmpxchg8b (%ecx)");
 	FAULTS("bts with a far bit offset", DENIED, READONLY + 0x20,
 	       "bts %eax, (%ecx)", .in.cx = GOOD,
 	       .in.ax = (0x2020) * 8 + 5);
 	FAULTS("cmp only reads", READ, MISSING, "cmpl $1, (%ecx)",
-	       .in.cx = MISSING);
+	       .in.cx = MISSING, ALL);
 	FAULTS("bt only reads", READ, MISSING, "btl $1, (%ecx)",
 	       .in.cx = MISSING);
 }

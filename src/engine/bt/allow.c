@@ -5,6 +5,8 @@
  */
 #include "engine/bt/item.h"
 
+#include "engine/soft/op_int.h"
+
 /* ---- the allow-list ------------------------------------------------------------------- */
 
 /* One-byte opcodes with ModRM that are emitted as they are. */
@@ -23,8 +25,8 @@ static bool allowed_one_byte(const ZydisDecodedInstruction *z)
         return true;
     case 0xc6: case 0xc7:
         return reg == 0;                        /* MOV immediate */
-    case 0xf6: case 0xf7:
-        return reg < 6;                         /* TEST, NOT, NEG, MUL, IMUL: no division */
+    case 0xf6: case 0xf7:                       /* TEST, NOT, NEG, MUL, IMUL, DIV, IDIV */
+        return true;
     case 0xfe: case 0xff:
         return reg < 2;                         /* INC, DEC */
     default:
@@ -44,16 +46,56 @@ static bool allowed_0f(const ZydisDecodedInstruction *z, bool mem)
         return true;
     case 0xbc: case 0xbd: case 0xb8:            /* BSF, BSR, TZCNT, LZCNT, POPCNT */
         return true;
+    case 0xc7:                                  /* CMPXCHG8B, CMPXCHG16B */
+        return mem && z->raw.modrm.reg == 1;
     default:
         return (z->opcode & 0xf0) == 0x40 || (z->opcode & 0xf0) == 0x90;    /* CMOV, SETcc */
     }
 }
 
+static bool allowed_0f38(const ZydisDecodedInstruction *z)
+{
+    switch (z->mnemonic) {
+    case ZYDIS_MNEMONIC_MOVBE:
+    case ZYDIS_MNEMONIC_CRC32:
+    case ZYDIS_MNEMONIC_ADCX:
+    case ZYDIS_MNEMONIC_ADOX: return true;
+    default: return false;
+    }
+}
+
+static bool allowed_vex(const ZydisDecodedInstruction *z)
+{
+    switch (z->mnemonic) {
+    case ZYDIS_MNEMONIC_ANDN:
+    case ZYDIS_MNEMONIC_BEXTR:
+    case ZYDIS_MNEMONIC_BLSI:
+    case ZYDIS_MNEMONIC_BLSMSK:
+    case ZYDIS_MNEMONIC_BLSR:
+    case ZYDIS_MNEMONIC_BZHI:
+    case ZYDIS_MNEMONIC_MULX:
+    case ZYDIS_MNEMONIC_PDEP:
+    case ZYDIS_MNEMONIC_PEXT:
+    case ZYDIS_MNEMONIC_RORX:
+    case ZYDIS_MNEMONIC_SARX:
+    case ZYDIS_MNEMONIC_SHLX:
+    case ZYDIS_MNEMONIC_SHRX: return true;
+    default: return false;
+    }
+}
+
+unsigned bt_reg(const ZydisDecodedOperand *op)
+{
+    return soft_reg_number(op->reg.value) / 8u;
+}
+
 /* Is the ModRM.reg field a register (not part of the opcode)? */
 bool bt_reg_field(const ZydisDecodedInstruction *z)
 {
+    if (z->opcode_map == ZYDIS_OPCODE_MAP_0F38)
+        return true;
     if (z->opcode_map == ZYDIS_OPCODE_MAP_0F)
-        return z->opcode != 0xba && (z->opcode & 0xf0) != 0x90;
+        return z->opcode != 0xba && z->opcode != 0xc7 && (z->opcode & 0xf0) != 0x90;
     switch (z->opcode) {
     case 0x80: case 0x81: case 0x83: case 0xc0: case 0xc1: case 0xc6: case 0xc7:
     case 0xd0: case 0xd1: case 0xd2: case 0xd3: case 0xf6: case 0xf7: case 0xfe: case 0xff:
@@ -83,7 +125,7 @@ static bool good_memory(const struct item *i, const ZydisDecodedOperand *m)
 {
     unsigned size = m->size / 8;
 
-    if (i->z.address_width != 64 || (size != 1 && size != 2 && size != 4 && size != 8))
+    if (i->z.address_width < 32 || (size != 1 && size != 2 && size != 4 && size != 8 && size != 16))
         return false;
     for (unsigned n = 0; n < i->z.operand_count; n++)
         if (high_byte(&i->op[n]))
@@ -101,26 +143,45 @@ static bool count_is_native(const struct soft_cpu *c, const struct item *i)
     }
 }
 
+/* Without operands but for the accumulator and flags. */
+static bool copied(unsigned opcode)
+{
+    switch (opcode) {
+    case 0x98: case 0x99:                       /* CBW, CWD and wider */
+    case 0x9e: case 0x9f:                       /* SAHF, LAHF */
+    case 0xa8: case 0xa9:                       /* TEST */
+    case 0xf5: case 0xf8: case 0xf9:            /* CMC, CLC, STC */
+        return true;
+    default:
+        return false;
+    }
+}
+
 static enum kind classify_plain(const struct soft_cpu *c, const struct item *i)
 {
     const ZydisDecodedInstruction *z = &i->z;
     const ZydisDecodedOperand *m = bt_memory_operand(i);
     bool one = z->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT, two = z->opcode_map == ZYDIS_OPCODE_MAP_0F;
 
+    if (z->encoding == ZYDIS_INSTRUCTION_ENCODING_VEX)
+        return allowed_vex(z) && (!m || good_memory(i, m)) ? K_VEX : K_FUNCTION;
     if (z->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY)
         return K_FUNCTION;
+    if (z->opcode_map == ZYDIS_OPCODE_MAP_0F38)
+        return allowed_0f38(z) && (!m || good_memory(i, m)) ? K_GENERIC : K_FUNCTION;
     if ((one || two) && (z->attributes & ZYDIS_ATTRIB_HAS_MODRM)) {
         if (!(one ? allowed_one_byte(z) : allowed_0f(z, m != NULL)) || !count_is_native(c, i))
             return K_FUNCTION;
         return !m || good_memory(i, m) ? K_GENERIC : K_FUNCTION;
     }
-    if (one && ((z->opcode < 0x40 && ((z->opcode & 7) == 4 || (z->opcode & 7) == 5)) ||
-                z->opcode == 0x98 || z->opcode == 0x99 || z->opcode == 0xa8 || z->opcode == 0xa9))
+    if (one && ((z->opcode < 0x40 && ((z->opcode & 7) == 4 || (z->opcode & 7) == 5)) || copied(z->opcode)))
         return K_COPY;
+    if (one && z->mnemonic == ZYDIS_MNEMONIC_XCHG && (z->opcode & 0xf8) == 0x90)
+        return K_OPCODE_REG;
     if (one && z->opcode >= 0xb0 && z->opcode <= 0xbf)
         return high_byte(&i->op[0]) ? K_FUNCTION : K_MOV_IMM;
     if (two && z->opcode >= 0xc8 && z->opcode <= 0xcf && z->operand_width >= 32)
-        return K_BSWAP;
+        return K_OPCODE_REG;
     return K_FUNCTION;
 }
 
@@ -133,6 +194,8 @@ static enum kind classify_stack(const struct item *i)
     if (i->z.mnemonic == ZYDIS_MNEMONIC_PUSH) {
         if (a->type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
             return K_PUSH_IMM;
+        if (a->type == ZYDIS_OPERAND_TYPE_MEMORY)
+            return good_memory(i, a) ? K_PUSH_MEM : K_FUNCTION;
         return ZydisRegisterGetClass(a->reg.value) == ZYDIS_REGCLASS_GPR64 &&
                        a->type == ZYDIS_OPERAND_TYPE_REGISTER ? K_PUSH_REG : K_FUNCTION;
     }
@@ -167,15 +230,15 @@ enum kind bt_classify(const struct soft_cpu *c, const struct item *i, unsigned m
 {
     if (i->insn.fn == op_ud || i->insn.fn == op_too_long)
         return K_FUNCTION;
+    if (i->insn.fn == op_nop)                   /* NOP, ENDBR, PAUSE, prefetches */
+        return K_NOP;
     if (i->insn.flags & INSN_SIMD)
         return i->z.address_width == 64 && bt_simd_fits(&i->insn, mode) ? K_SIMD : K_FUNCTION;
     switch (i->z.mnemonic) {
-    case ZYDIS_MNEMONIC_NOP:
-    case ZYDIS_MNEMONIC_ENDBR64:
-    case ZYDIS_MNEMONIC_ENDBR32:
-        return K_NOP;
     case ZYDIS_MNEMONIC_LEA:
-        return i->z.address_width == 64 && i->z.operand_width >= 32 ? K_LEA : K_FUNCTION;
+        return i->z.address_width >= 32 && i->z.operand_width >= 32 ? K_LEA : K_FUNCTION;
+    case ZYDIS_MNEMONIC_LEAVE:
+        return i->insn.osize == 8 ? K_LEAVE : K_FUNCTION;
     case ZYDIS_MNEMONIC_PUSH:
     case ZYDIS_MNEMONIC_POP:
         return classify_stack(i);
@@ -185,32 +248,4 @@ enum kind bt_classify(const struct soft_cpu *c, const struct item *i, unsigned m
     if (i->z.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE || i->z.mnemonic == ZYDIS_MNEMONIC_RET)
         return classify_branch(i);
     return classify_plain(c, i);
-}
-
-/* ---- flags ---------------------------------------------------------------------------- */
-
-void bt_flag_effects(struct item *i)
-{
-    const ZydisAccessedFlags *f = i->z.cpu_flags;
-    bool by_count = false;
-
-    i->reads = i->kills = 0;
-    if (i->kind == K_FUNCTION) {
-        i->reads = X86_FLAGS_ARITH;
-        return;
-    }
-    /* A count of 0 changes nothing, and the undefined flags of all of these
-     * are what the host makes of the ones before. */
-    if (i->kind == K_GENERIC && i->z.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && i->z.opcode >= 0xc0 &&
-        i->z.opcode <= 0xd3 && i->z.opcode != 0xc6 && i->z.opcode != 0xc7)
-        by_count = true;
-    if (i->z.opcode_map == ZYDIS_OPCODE_MAP_0F && (i->z.opcode & 0xf6) == 0xa4)
-        by_count = true;
-    if (!f)
-        return;
-    i->reads = (f->tested | f->undefined) & X86_FLAGS_ARITH;
-    if (by_count)
-        i->reads = X86_FLAGS_ARITH;
-    else
-        i->kills = (f->modified | f->set_0 | f->set_1) & ~f->undefined & X86_FLAGS_ARITH;
 }

@@ -46,8 +46,8 @@ static inline void write_fs_base(uint64_t v)
 
 /* ---- functions ------------------------------------------------------------------------ */
 
-/* What a function's result means for translated code: 0 to go on behind it. */
-static int settle_function(struct soft_cpu *c, const struct site *s, int r)
+/* The function's result asks for more than to go on behind it. */
+static void settle_function(struct soft_cpu *c, const struct site *s, int r)
 {
     c->insn_count += s->index;
     if (r == SOFT_NEXT || r == SOFT_STOP)
@@ -57,14 +57,15 @@ static int settle_function(struct soft_cpu *c, const struct site *s, int r)
     if (r == SOFT_AGAIN)
         c->rflags |= X86_RF;
     c->pending_exit = soft_settle(c, r);
-    return LEAVE_FUNCTION;
 }
 
-/* Called from translated code, by the `slow` trampoline. */
-static int call_function(struct soft_cpu *c, uint64_t offset)
+/* Called from translated code, by the `slow` trampoline.  A block does not go
+ * on if rights were dropped, since its shared probes would not notice. */
+static const uint8_t *call_function(struct soft_cpu *c, uint64_t offset)
 {
     struct bt *bt = bt_of(c);
     const struct site *s = (const struct site *)(bt->meta + offset);
+    uint64_t drops = c->drops;
     int r;
 
     bt->functions++;
@@ -72,11 +73,12 @@ static int call_function(struct soft_cpu *c, uint64_t offset)
     c->block_end = &s->insn;
     c->rflags &= ~(uint32_t)X86_RF;
     r = s->insn.fn(c, &s->insn);
-    if (likely(r == SOFT_NEXT && c->block_end && c->tlb == bt->tlb)) {
+    if (likely(r == SOFT_NEXT && c->block_end && c->tlb == bt->tlb && c->drops == drops)) {
         soft_io_done(c);
-        return 0;
+        return bt->rx + s->cont;
     }
-    return settle_function(c, s, r);
+    settle_function(c, s, r);
+    return NULL;
 }
 
 /* ---- dispatch --------------------------------------------------------------------------- */
@@ -97,33 +99,34 @@ static unsigned block_mode(const struct soft_cpu *c)
 static void enter_jump(struct soft_cpu *c, uint64_t pc, const struct tblock *b)
 {
     struct bt *bt = bt_of(c);
-    struct bt_jump *j = &bt->jumps[c->cpl == 3][pc & ((1 << JUMP_TABLE_BITS) - 1)];
+    struct bt_jumps *j = &bt->jumps[c->cpl == 3];
 
-    *j = (struct bt_jump){ .minus_target = -pc, .code = (uint64_t)(uintptr_t)(bt->rx + b->code),
-                           .page = pc & MEM_PAGE_MASK };
+    j->minus_target[bt_jump_slot(pc)] = -pc;
+    j->code[bt_jump_slot(pc)] = (uint64_t)(uintptr_t)(bt->rx + b->code);
 }
 
 /* The translation at rip: NULL with *r = 0 if it has to run otherwise, with *r
  * = SOFT_FAULT if the fetch faults. */
-static struct tblock *find(struct soft_cpu *c, int *r)
+static struct tblock *find(struct soft_cpu *c, bool plain, int *r)
 {
     struct bt *bt = bt_of(c);
     uint64_t pc = soft_rip(c);
+    unsigned offset = pc & (MEM_PAGE_SIZE - 1), mode = block_mode(c) | (plain ? BT_MODE_PLAIN : 0);
     const struct ftlb_entry *page;
     struct tblock *b;
 
     *r = soft_fetch_page(c, pc, &page);
     if (*r)
         return NULL;
-    b = bt_lookup(c, page->page, pc & (MEM_PAGE_SIZE - 1), block_mode(c));
+    b = bt_lookup(c, page->page, offset, mode);
     if (!b) {
         uint64_t flushes = bt->flushes;
 
-        b = bt_translate(c, page, pc & (MEM_PAGE_SIZE - 1), block_mode(c));
+        b = bt_translate(c, page, offset, mode);
         if (!b && bt->flushes != flushes)
-            b = bt_translate(c, page, pc & (MEM_PAGE_SIZE - 1), block_mode(c));
+            b = bt_translate(c, page, offset, mode);
     }
-    if (b && !bt->unchained)
+    if (b && !bt->unchained && !plain)
         enter_jump(c, pc, b);
     return b;
 }
@@ -140,7 +143,7 @@ static void catch_up(struct soft_cpu *c)
     }
     if (bt->gen != c->fetch_gen) {
         bt->gen = c->fetch_gen;
-        memset(bt->jumps, 0, sizeof(bt->jumps));
+        bt_jumps_clear(bt);
     }
 }
 
@@ -178,7 +181,7 @@ static void prepare(struct soft_cpu *c)
     bt->tlb = c->tlb;
     c->words[W_RTABLE] = (uint64_t)(uintptr_t)v->read;
     c->words[W_WTABLE] = (uint64_t)(uintptr_t)v->write;
-    c->words[W_JUMPS] = (uint64_t)(uintptr_t)bt->jumps[c->cpl == 3];
+    c->words[W_JUMPS] = (uint64_t)(uintptr_t)&bt->jumps[c->cpl == 3];
     c->words[W_PAGE] = soft_rip(c) & MEM_PAGE_MASK;
 }
 
@@ -190,10 +193,12 @@ static void bind(struct soft_cpu *c, uint64_t flushes)
     struct tblock *b;
     int r;
 
+    soft_rip(c) += l->target;
+    bt->plain = l->plain;
     catch_up(c);
-    b = find(c, &r);
+    b = find(c, l->plain, &r);
     if (b && bt->flushes == flushes && !bt->unchained)
-        emit_patch(l->patch, bt->rw + b->code);
+        emit_patch(bt->rw + l->patch, bt->rw + (l->back ? b->code : b->body));
     if (r)
         c->exc.vector = 0;      /* the dispatcher will raise it again */
 }
@@ -217,13 +222,15 @@ static int undo_branch(struct soft_cpu *c)
 static int piece(struct soft_cpu *c)
 {
     struct bt *bt = bt_of(c);
+    bool plain = bt->plain;
     struct tblock *b;
     int r;
 
+    bt->plain = false;
     if (!translatable(c) || !within_count(c))
         return soft_run_piece(c);
     catch_up(c);
-    b = find(c, &r);
+    b = find(c, plain, &r);
     if (r)
         return soft_settle(c, r);
     if (!b)
@@ -243,12 +250,22 @@ static int piece(struct soft_cpu *c)
 /* ---- host faults ---------------------------------------------------------------------------- */
 
 /*
- * An inline access whose guest address was not canonical: its function raises
- * what the architecture says.  The handler runs with the FS and GS of
- * translated code, on a stack of its own since RSP is the guest's: no
- * thread-local storage here.
+ * An inline access whose guest address was not canonical, a division that
+ * faults: the instruction's function raises what the architecture says.  The
+ * handler runs with the FS and GS of translated code, on a stack of its own
+ * since RSP is the guest's: no thread-local storage here.
  */
-static struct sigaction old_action[2];
+static const int fault_signals[] = { SIGSEGV, SIGBUS, SIGFPE };
+static struct sigaction old_action[ARRAY_SIZE(fault_signals)];
+
+static const struct sigaction *old_action_of(int sig)
+{
+    unsigned n = 0;
+
+    while (fault_signals[n] != sig)
+        n++;
+    return &old_action[n];
+}
 
 static struct soft_cpu *cpu_at(uintptr_t pc)
 {
@@ -267,16 +284,20 @@ static void on_fault(int sig, siginfo_t *info, void *opaque)
     uintptr_t pc = (uintptr_t)uc->uc_mcontext.gregs[REG_RIP];
     struct soft_cpu *c = cpu_at(pc);
     const struct site *s = c ? bt_find_site(bt_of(c), pc) : NULL;
+    const struct sigaction *old = old_action_of(sig);
 
-    (void)info;
     if (s) {
         uc->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)(bt_of(c)->rx + s->cold);
         return;
     }
     if (c)
         write_fs_base(c->words[W_HOST_FS]);
-    /* Ours is a bug: let it happen again without this handler. */
-    sigaction(sig, &old_action[sig == SIGBUS], NULL);
+    /* SIGFPE may be that of a stub (soft/stub.c).  Ours is a bug: let it happen
+     * again without this handler. */
+    if (sig == SIGFPE && !c && (old->sa_flags & SA_SIGINFO))
+        old->sa_sigaction(sig, info, opaque);
+    else
+        sigaction(sig, old, NULL);
 }
 
 static void install_handlers(void)
@@ -284,8 +305,8 @@ static void install_handlers(void)
     struct sigaction sa = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK };
 
     sigemptyset(&sa.sa_mask);
-    sigaction(SIGSEGV, &sa, &old_action[0]);
-    sigaction(SIGBUS, &sa, &old_action[1]);
+    for (unsigned n = 0; n < ARRAY_SIZE(fault_signals); n++)
+        sigaction(fault_signals[n], &sa, &old_action[n]);
 }
 
 /* On the vCPU's thread, once for each. */
@@ -354,6 +375,8 @@ static void vcpu_destroy(struct vcpu *vcpu)
     c->tables = NULL;
     bt_tables_destroy(bt);
     bt_cache_destroy(bt);
+    if (bt->perf_map)
+        fclose(bt->perf_map);
     free(bt->signal_stack);
     free(bt->scratch);
     free(bt);
@@ -375,6 +398,7 @@ static int vcpu_create(struct vcpu **out, struct engine_vm *vm, unsigned id)
     }
     c->words[W_SELF] = (uint64_t)(uintptr_t)c;
     c->words[W_JUMP_MASK] = (1 << JUMP_TABLE_BITS) - 1;
+    c->translator->block_max = BT_BLOCK_MAX;
     c->translator->scratch = bt_translation_create();
     if (!c->translator->scratch || bt_cache_create(c->translator) || bt_tables_create(c)) {
         vcpu_destroy(*out);
@@ -382,6 +406,8 @@ static int vcpu_create(struct vcpu **out, struct engine_vm *vm, unsigned id)
     }
     bt_emit_trampolines(c->translator, call_function);
     bt_cache_flush(c->translator);
+    if (c->vm->perf_map)
+        bt_perf_open(c->translator);
     soft_flush_all(c);
     c->tables = &bt_tables;
     return 0;

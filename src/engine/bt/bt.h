@@ -4,8 +4,9 @@
  *
  * While translated code runs, 13 guest registers are in the host registers of
  * the same name (RSP among them: translated code has no stack); R9 holds the
- * BEXTR control word, R10 and R11 are scratch, and the guest's R9 to R11 live
- * in the context.  FS is the base of the present view's read table, GS of its
+ * BEXTR control word and, above bit 16, the instructions that were counted
+ * since C code last ran; R10 and R11 are scratch, and the guest's R9 to R11
+ * live in the context.  FS is the base of the present view's read table, GS of its
  * write table.  The context is the first page of struct soft_cpu, mapped once
  * more below each write table, and reached as gs:[offset - CTX_BIAS].
  *
@@ -15,26 +16,34 @@
 #ifndef ENGINE_BT_BT_H
 #define ENGINE_BT_BT_H
 
+#include <stdio.h>
+
 #include "engine/bt/emit.h"
 #include "engine/soft/decode.h"
 #include "engine/soft/soft.h"
+
+/* Most shared probes of a block. */
+#define BT_SHARED 6
 
 /* c->words */
 enum ctx_word {
     W_PAGE,         /* linear address of the page that holds the running code */
     W_CONT,         /* where translated code goes on after a function */
-    W_SITE,         /* offset of the struct site in bt->meta */
+    W_SITE,         /* offset in bt->meta of the struct site of an indirect branch */
     W_RAX, W_RCX,   /* saved in short sequences */
     W_FLAGS,
     W_TMP,
+    W_TARGET,       /* of an indirect branch, or a value to be pushed */
     W_SIMD_RAX, W_SIMD_RDI,     /* the guest's, while a SIMD instruction uses them */
     W_HOST_RSP, W_HOST_FS,
     W_SELF,         /* the struct soft_cpu */
     W_JUMPS,        /* struct jump table of the present privilege */
     W_JUMP_MASK,    /* PEXT mask that takes the index out of an address */
     W_RTABLE, W_WTABLE,
-    W_COUNT_WORDS
+    W_SHARED,       /* of shared probes (struct item) */
+    W_COUNT_WORDS = W_SHARED + BT_SHARED
 };
+_Static_assert(W_COUNT_WORDS <= ARRAY_SIZE(((struct soft_cpu *)0)->words), "words");
 
 /* Write table's base above the context's page: its low bits differ from the
  * read table's, since equal ones cost time (4K aliasing). */
@@ -45,8 +54,10 @@ enum ctx_word {
 #define CTX_GPR(r) ((int32_t)(offsetof(struct soft_cpu, gpr) + (r) * 8) - CTX_BIAS)
 _Static_assert(offsetof(struct soft_cpu, fpu.fx) < CTX_PAGES * MEM_PAGE_SIZE, "the context's size");
 
-/* BEXTR control: 36 bits from bit 12, so no address can index beyond a table. */
+/* BEXTR control: 36 bits from bit 12, so no address can index beyond a table.
+ * BEXTR ignores what is above bit 16: there instructions are counted. */
 #define BEXTR_PAGE (12 | 36 << 8)
+#define COUNT_SHIFT 16
 
 /* Why translated code was left: value of the code in R11 at `leave`. */
 enum leave { LEAVE_DISPATCH, LEAVE_LINK, LEAVE_ATTENTION, LEAVE_FUNCTION };
@@ -56,15 +67,18 @@ enum { SITE_OTHER, SITE_RET, SITE_CALL };
 struct site {
     struct insn insn;
     uint16_t offset;        /* in the page */
-    uint16_t index;         /* instructions of the block before it */
-    uint16_t opcode;        /* what it did to RSP, if it is an indirect branch */
-    uint32_t host;          /* inline memory access: offset of its host instruction in the cache; or 0 */
+    uint8_t index;          /* instructions of the block before it */
+    uint8_t opcode;         /* what it did to RSP, if it is an indirect branch */
+    uint32_t host;          /* offset in the cache of the host instruction that may fault; or 0 */
     uint32_t cold;          /* offset of the code that calls the function instead */
+    uint32_t cont;          /* offset of what comes behind the instruction */
 };
 
 struct link {
-    uint8_t *patch;         /* displacement of the jump, writable mapping */
+    uint32_t patch;         /* offset in the cache of the jump's displacement */
     uint16_t target;        /* offset in the page */
+    bool back;              /* may close a loop: to the entry that polls */
+    bool plain;             /* to the block without shared probes */
 };
 
 struct tblock {
@@ -73,18 +87,27 @@ struct tblock {
     uint32_t version;
     uint16_t offset;
     uint8_t mode, n;
-    bool stale;             /* its code was written; the entry leaves */
+    bool stale;             /* its code was written; the entries leave */
+    uint16_t needs;         /* arithmetic flags that may be read before they are set */
     uint32_t code;          /* offset of the entry in the cache: at least 5 bytes of code */
+    uint32_t body;          /* of the entry behind the poll, likewise */
     uint32_t out;           /* offset of the exit to the dispatcher at the block's start */
     uint32_t nsites;
-    struct site *sites;     /* in order of host address */
+    struct site *sites;
 };
 
+/* Linear address to code.  Tags are negative targets, so that a sum tests
+ * equality without flags; an empty slot's is that of another slot's target. */
 #define JUMP_TABLE_BITS 12
-struct bt_jump {
-    uint64_t minus_target;  /* so that a sum tests equality without flags */
-    uint64_t code, page, unused;
+struct bt_jumps {
+    uint64_t minus_target[1 << JUMP_TABLE_BITS];
+    uint64_t code[1 << JUMP_TABLE_BITS];
 };
+/* The slot of a target: bits of target + (target >> 12). */
+static inline unsigned bt_jump_slot(uint64_t target)
+{
+    return (unsigned)(target + (target >> 12)) & ((1 << JUMP_TABLE_BITS) - 1);
+}
 
 /* Instructions of a block. */
 #define BT_BLOCK_MAX 48
@@ -109,15 +132,18 @@ struct bt {
     struct tblock *hash[1 << BT_HASH_BITS];
     struct tblock **order;  /* all blocks, by code address */
     unsigned nblocks;
-    struct bt_jump jumps[2][1 << JUMP_TABLE_BITS];
+    struct bt_jumps jumps[2];
     const struct tlb_entry *tlb;    /* view that translated code runs with */
     uint64_t gen;           /* c->fetch_gen that jumps stand for */
     uint64_t changes;       /* mem->code_changes seen */
     int (*enter)(struct soft_cpu *c, const uint8_t *code);
-    uint8_t *leave, *slow, *indirect;   /* writable addresses, for emission */
+    uint8_t *leave, *link, *slow, *indirect;    /* writable addresses, for emission */
     uint64_t flushes;
     bool unchained;         /* blocks do not jump to each other */
+    bool plain;             /* the next block is to have no shared probes: one failed */
+    unsigned block_max;     /* instructions of a block */
     struct translation *scratch;    /* of translate.c */
+    FILE *perf_map;         /* NULL: not asked for */
     void *signal_stack;
     pthread_t thread;       /* that has it */
     /* counters */
@@ -134,21 +160,30 @@ int bt_cache_create(struct bt *bt);
 void bt_cache_destroy(struct bt *bt);
 /* Forget all translations. */
 void bt_cache_flush(struct bt *bt);
+/* Forget what linear addresses mean. */
+void bt_jumps_clear(struct bt *bt);
 void bt_insert(struct bt *bt, struct tblock *b);
 void *bt_meta_alloc(struct bt *bt, size_t size);        /* NULL: full */
+void bt_meta_shrink(struct bt *bt, void *end);  /* the last allocation ends here */
 struct tblock *bt_lookup(struct soft_cpu *c, uint64_t page, unsigned offset, unsigned mode);
 /* Pages whose code was written: make their translations unreachable. */
 void bt_drop_stale(struct soft_cpu *c);
 /* The site whose inline access is at this host address, or NULL. */
 const struct site *bt_find_site(struct bt *bt, uintptr_t host);
 
-/* trampoline.c: code that translations share; called once. */
-void bt_emit_trampolines(struct bt *bt, int (*slow)(struct soft_cpu *c, uint64_t site));
+/* trampoline.c: code that translations share; called once.  slow is what the
+ * code for a site's function calls: it returns where to go on, or NULL to
+ * leave with LEAVE_FUNCTION. */
+void bt_emit_trampolines(struct bt *bt, const uint8_t *(*slow)(struct soft_cpu *c, uint64_t site));
 
 /* translate.c: a block at this place, or NULL if its first instruction does
  * not lie in the page or there is no room (then after a flush). */
 struct tblock *bt_translate(struct soft_cpu *c, const struct ftlb_entry *page, unsigned offset,
                             unsigned mode);
+
+/* perfmap.c: tell perf what the code that was just made is; linear: of the guest. */
+void bt_perf_open(struct bt *bt);
+void bt_perf_block(struct bt *bt, const struct tblock *b, uint64_t linear);
 
 struct translation *bt_translation_create(void);    /* free() it */
 
@@ -157,6 +192,7 @@ struct translation *bt_translation_create(void);    /* free() it */
 #define BT_MODE_SSE 0x08u
 #define BT_MODE_AVX 0x10u
 #define BT_MODE_AVX512 0x20u
+#define BT_MODE_PLAIN 0x40u     /* no shared probes */
 #define BT_MODE_USER 0x80u
 
 /* simd.c: SIMD instructions on the registers in the context. */
@@ -167,22 +203,27 @@ void bt_emit_simd_store(struct emit *e, const struct insn *i);
 /* Guest registers as before the instruction: for a fault in the middle. */
 void bt_emit_simd_undo(struct emit *e, const struct insn *i);
 
-/* memop.c: how translated code reaches guest memory.  All leave the host
- * address as R10 + R11. */
+/* memop.c: how translated code reaches guest memory.  A probe takes the
+ * address in R10 and leaves the host address as R10 + R11; it changes flags. */
 struct memop {
-    const ZydisDecodedOperand *op;
     unsigned size;              /* 1 to 64 */
     unsigned align;             /* more than size asks for: anything else is cold; or 0 */
     bool write;
-    bool live;                  /* flags must survive */
-    uint8_t *cold[3];           /* jumps to be bound to the cold path */
+    uint8_t *unaligned;         /* jump to be bound to where bt_emit_unaligned is; or NULL */
+    uint8_t *cold[4];           /* jumps to be bound to the cold path */
     unsigned ncold;
 };
 /* R10 = effective address; false: not expressible, use the function. */
-bool bt_emit_address(struct emit *e, const ZydisDecodedOperand *op, unsigned next_offset);
+bool bt_emit_address(struct emit *e, const ZydisDecodedOperand *op, unsigned address_width,
+                     unsigned next_offset);
+/* For one access. */
 void bt_emit_probe(struct emit *e, struct memop *m);
-void bt_emit_save_flags(struct emit *e);
-void bt_emit_restore_flags(struct emit *e);
+/* Cold: an access that is not aligned but does not cross a page.  Goes on
+ * behind the probe at hot; the memop's remaining jumps are to be bound. */
+void bt_emit_unaligned(struct emit *e, struct memop *m, const uint8_t *hot);
+/* For several accesses inside m->size bytes (up to a page) from R10: R11 is to
+ * be added to the address of each. */
+void bt_emit_shared_probe(struct emit *e, struct memop *m);
 
 /* tables.c */
 extern const struct soft_tables bt_tables;

@@ -52,10 +52,18 @@ void bt_cache_destroy(struct bt *bt)
     unmap(bt->order, MAX_BLOCKS * sizeof(struct tblock *));
 }
 
+void bt_jumps_clear(struct bt *bt)
+{
+    memset(bt->jumps, 0, sizeof(bt->jumps));
+    /* Address 0 belongs to slot 0, which stands for address 1 of slot 1. */
+    for (unsigned n = 0; n < ARRAY_SIZE(bt->jumps); n++)
+        bt->jumps[n].minus_target[0] = -1ULL;
+}
+
 void bt_cache_flush(struct bt *bt)
 {
     memset(bt->hash, 0, sizeof(bt->hash));
-    memset(bt->jumps, 0, sizeof(bt->jumps));
+    bt_jumps_clear(bt);
     bt->code_used = bt->code_start;
     bt->meta_used = 16;     /* no site has offset 0 */
     bt->nblocks = 0;
@@ -71,6 +79,11 @@ void *bt_meta_alloc(struct bt *bt, size_t size)
         return NULL;
     bt->meta_used += size;
     return p;
+}
+
+void bt_meta_shrink(struct bt *bt, void *end)
+{
+    bt->meta_used = align_up((uint64_t)((uint8_t *)end - bt->meta), 16);
 }
 
 static unsigned hash_of(uint64_t page, unsigned offset, unsigned mode)
@@ -107,23 +120,28 @@ void bt_insert(struct bt *bt, struct tblock *b)
     bt->order[bt->nblocks++] = b;
 }
 
+static void overwrite(struct bt *bt, uint32_t entry, uint32_t out)
+{
+    bt->rw[entry] = 0xe9;
+    emit_patch(bt->rw + entry + 1, bt->rw + out);
+}
+
 void bt_drop_stale(struct soft_cpu *c)
 {
     struct bt *bt = bt_of(c);
 
     for (unsigned n = 0; n < bt->nblocks; n++) {
         struct tblock *b = bt->order[n];
-        uint8_t *entry = bt->rw + b->code;
 
         if (b->version == mem_code_version(c->vm->mem, b->page) || b->stale)
             continue;
         /* The block's own exit for attention takes the guest to its start. */
-        entry[0] = 0xe9;
-        emit_patch(entry + 1, bt->rw + b->out);
+        overwrite(bt, b->code, b->out);
+        overwrite(bt, b->body, b->out);
         b->stale = true;
         bt->invalidated++;
     }
-    memset(bt->jumps, 0, sizeof(bt->jumps));
+    bt_jumps_clear(bt);
 }
 
 const struct site *bt_find_site(struct bt *bt, uintptr_t host)

@@ -82,6 +82,19 @@ static inline void emit_gs_imm(struct emit *e, int32_t disp, uint32_t imm)
     emit32(e, imm);
 }
 
+/* ModRM and SIB of [base + index + disp]. */
+static inline void emit_sib(struct emit *e, unsigned reg, unsigned base, unsigned index, int32_t disp)
+{
+    unsigned mod = !disp && (base & 7) != 5 ? 0 : disp == (int8_t)disp ? 1 : 2;
+
+    emit8(e, mod << 6 | (reg & 7) << 3 | 4);
+    emit8(e, (index & 7) << 3 | (base & 7));
+    if (mod == 1)
+        emit8(e, (uint8_t)disp);
+    else if (mod == 2)
+        emit32(e, (uint32_t)disp);
+}
+
 /* OP reg, [base + index << scale + disp]; no base: -1; no index: -1.  Bytes
  * in front of REX (prefixes) are the caller's. */
 static inline void emit_mem(struct emit *e, unsigned opcode, unsigned reg, int base, int index,

@@ -1,13 +1,29 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A guest instruction on its way to host code (allow.c, translate.c). */
+/*
+ * A block on its way to host code.  The files in the order of the work:
+ * translate.c (decoding, the whole block), allow.c (what may be emitted),
+ * flags.c (effects and liveness), share.c (which accesses share a probe), and
+ * emission: access.c (guest memory), integer.c, branch.c, simd.c.
+ */
 #ifndef ENGINE_BT_ITEM_H
 #define ENGINE_BT_ITEM_H
 
 #include "engine/bt/bt.h"
 
-enum kind { K_FUNCTION, K_NOP, K_GENERIC, K_SIMD, K_COPY, K_MOV_IMM, K_BSWAP, K_LEA, K_PUSH_REG, K_PUSH_IMM,
-            K_POP, K_JCC, K_JMP, K_JMP_IND, K_CALL, K_CALL_IND, K_RET };
+enum kind { K_FUNCTION, K_NOP, K_GENERIC, K_VEX, K_SIMD, K_COPY, K_MOV_IMM, K_OPCODE_REG, K_LEA,
+            K_PUSH_REG, K_PUSH_IMM, K_PUSH_MEM, K_POP, K_LEAVE,
+            K_JCC, K_JMP, K_JMP_IND, K_CALL, K_CALL_IND, K_RET };
 
+/* An access of an instruction, as it is emitted. */
+struct bt_access {
+    struct memop mem;
+    struct site *site;
+    const uint8_t *hot;         /* behind the probe */
+    int held;                   /* shared probe whose addend R11 holds there, or -1 */
+    bool saved;                 /* flags are in W_FLAGS when its cold path is taken */
+};
+
+/* A guest instruction. */
 struct item {
     struct insn insn;
     ZydisDecodedInstruction z;
@@ -15,21 +31,130 @@ struct item {
     const uint8_t *bytes;
     uint16_t offset;
     uint8_t kind;
-    uint32_t reads, kills;      /* arithmetic flags */
-    bool live;                  /* flags must survive what is inserted before it */
+    uint32_t reads, kills, writes;      /* arithmetic flags; writes: kills and what may change */
+    uint32_t live;                      /* before it, and behind it */
+    uint32_t live_out;
+    int shared;                 /* index of the probe that its access shares, or -1 */
     /* emission */
-    struct memop mem;
-    struct site *site;
-    uint8_t *cont;              /* where the cold path comes back */
+    struct bt_access access[2];
+    unsigned naccess;
+    uint8_t *fail;              /* jump of a shared probe that failed here */
+    uint8_t *fail2;
+    bool fail_saved;
+    const uint8_t *cont;        /* where cold paths come back; NULL: they never do */
+    int held;                   /* in R11 there */
+    uint8_t *side;              /* conditional branch in the middle: jump to its exit */
 };
 
+/* Accesses of a block that are checked at once: all lie within [low, high) of
+ * the value that the base register has at the first. */
+struct shared_probe {
+    int32_t low, high;
+    bool write, made;
+};
+
+/* Where an access is: [base + index + disp]. */
+struct place {
+    unsigned base, index;
+    int32_t disp;
+};
+
+/* Code behind the block that was looked at: its lines are tracked too. */
+#define BT_LOOKS 4
+struct look {
+    uint16_t offset, len;
+    uint8_t bytes[32];
+};
+
+/* Branches in the middle, the end, and shared probes that fail. */
+#define BT_SIDES 3
+#define BT_LINKS (BT_SIDES + 2 + BT_SHARED)
+struct translation {
+    struct soft_cpu *c;
+    struct bt *bt;
+    struct emit e;
+    struct tblock *b;
+    const struct ftlb_entry *page;
+    unsigned offset, n, bytes, mode;
+    struct item items[BT_BLOCK_MAX], ahead;
+    uint8_t copy[BT_BLOCK_MAX * 15];
+    struct { uint8_t *at; struct link link; } links[BT_LINKS];
+    unsigned nlinks;
+    struct look looks[BT_LOOKS];
+    unsigned nlooks;
+    struct shared_probe shared[BT_SHARED];
+    unsigned nshared;
+    /* emission */
+    bool saved;                 /* the guest's flags are in W_FLAGS, the host's are not its */
+    int held;                   /* shared probe whose addend is in R11, or -1 */
+};
+
+static inline bool bt_in_context(unsigned r)
+{
+    return r >= H_R9 && r <= H_R11;
+}
+
+static inline uint32_t bt_code_offset(const struct translation *t, const uint8_t *p)
+{
+    return (uint32_t)(p - t->bt->rw);
+}
+
+/* allow.c */
 /* How the instruction is translated; mode: of the block (BT_MODE_*). */
 enum kind bt_classify(const struct soft_cpu *c, const struct item *i, unsigned mode);
-/* Fill reads and kills by kind. */
-void bt_flag_effects(struct item *i);
 /* The explicit memory operand, or NULL. */
 const ZydisDecodedOperand *bt_memory_operand(const struct item *i);
 /* Is the ModRM.reg field a register (not part of the opcode)? */
 bool bt_reg_field(const ZydisDecodedInstruction *z);
+/* Number of a general register operand. */
+unsigned bt_reg(const ZydisDecodedOperand *op);
+
+/* flags.c */
+/* Fill reads, kills and writes by kind. */
+void bt_flag_effects(struct item *i);
+/* Fill live and live_out of all items; looks at code behind the block. */
+void bt_liveness(struct translation *t);
+
+/* share.c: fill t->shared and the items' shared. */
+void bt_share(struct translation *t);
+
+/* access.c */
+/* The address of the item's n-th access is in R10: probe it. */
+void bt_emit_access(struct translation *t, struct item *i, unsigned size, unsigned align, bool write);
+/* The same with the address from a memory operand, or from a shared probe.
+ * False: not expressible. */
+bool bt_emit_operand(struct translation *t, struct item *i, const ZydisDecodedOperand *m, unsigned size,
+                     unsigned align, bool write, struct place *at);
+/* [register + disp], such as the top of the stack. */
+void bt_emit_stack(struct translation *t, struct item *i, unsigned reg, int32_t disp, bool write,
+                   struct place *at);
+/* R10 = the place, R11 is free. */
+void bt_emit_free_r11(struct translation *t, struct place *at);
+/* The host instruction that is emitted next makes the last access. */
+void bt_access_here(struct translation *t, struct item *i);
+/* An instruction that may fault on the host, without an access. */
+void bt_emit_trap(struct translation *t, struct item *i);
+/* Give the host the guest's flags if the item needs them; or if any are live. */
+void bt_emit_flags_for(struct translation *t, const struct item *i);
+void bt_emit_flags(struct translation *t, uint32_t live);
+struct site *bt_new_site(struct translation *t, const struct item *i);
+/* Call the item's function.  It comes back behind the call. */
+void bt_emit_function(struct translation *t, struct item *i);
+void bt_emit_cold(struct translation *t, struct item *i);
+/* Restore flags in code where R11 is in use. */
+void bt_emit_restore_flags(struct emit *e);
+
+/* integer.c */
+void bt_emit_integer(struct translation *t, struct item *i);
+
+/* branch.c; n: instructions of the block up to and with this one. */
+void bt_emit_branch(struct translation *t, struct item *i, unsigned n);
+void bt_emit_push_pop(struct translation *t, struct item *i);
+/* Leave to offset target of the page (other pages: beyond it). */
+void bt_emit_exit(struct translation *t, struct item *i, unsigned n, int64_t target, bool plain);
+/* Exits in the middle, and what links need before they are bound (last of all;
+ * false: no room). */
+void bt_emit_side(struct translation *t, struct item *i, unsigned n);
+bool bt_emit_links(struct translation *t);
 
 #endif

@@ -15,7 +15,8 @@ static int number(ZydisRegister r)
     return off == GPR_ZERO ? -1 : off / 8;
 }
 
-bool bt_emit_address(struct emit *e, const ZydisDecodedOperand *op, unsigned next_offset)
+bool bt_emit_address(struct emit *e, const ZydisDecodedOperand *op, unsigned address_width,
+                     unsigned next_offset)
 {
     int base = number(op->mem.base), index = number(op->mem.index);
     unsigned scale = op->mem.scale ? (unsigned)__builtin_ctz(op->mem.scale) : 0;
@@ -38,6 +39,8 @@ bool bt_emit_address(struct emit *e, const ZydisDecodedOperand *op, unsigned nex
         index = H_R11;
     }
     emit_lea(e, H_R10, base, index, scale, (int32_t)disp);
+    if (address_width == 32)
+        EMIT(e, 0x45, 0x89, 0xd2);              /* mov r10d, r10d */
     if (seg == SEG_FS || seg == SEG_GS) {
         emit_gs_load(e, H_R11, seg == SEG_FS ? CTX(s.seg[SEG_FS].base) : CTX(s.seg[SEG_GS].base));
         emit_lea(e, H_R10, H_R10, H_R11, 0, 0);
@@ -45,44 +48,60 @@ bool bt_emit_address(struct emit *e, const ZydisDecodedOperand *op, unsigned nex
     return true;
 }
 
-/* Through the context, since there is no stack. */
-void bt_emit_save_flags(struct emit *e)
+/* Cold unless [r10, r10 + size) lies in a page. */
+static void test_page(struct emit *e, struct memop *m, unsigned size)
 {
-    emit_gs_store(e, H_RAX, CTX_WORD(W_RAX));
-    EMIT(e, 0x9f, 0x0f, 0x90, 0xc0);            /* lahf; seto al */
-    emit_gs_store(e, H_RAX, CTX_WORD(W_FLAGS));
-    emit_gs_load(e, H_RAX, CTX_WORD(W_RAX));
+    EMIT(e, 0x45, 0x89, 0xd3, 0x41, 0x81, 0xe3, 0xff, 0x0f, 0, 0);  /* mov r11d, r10d; and r11d, fff */
+    EMIT(e, 0x41, 0x81, 0xfb);                  /* cmp r11d, 4096 - size */
+    emit32(e, (uint32_t)MEM_PAGE_SIZE - size);
+    m->cold[m->ncold++] = emit_jcc(e, 7);
 }
 
-void bt_emit_restore_flags(struct emit *e)
+static void load_entry(struct emit *e, const struct memop *m)
 {
-    emit_gs_store(e, H_RAX, CTX_WORD(W_RAX));
-    emit_gs_load(e, H_RAX, CTX_WORD(W_FLAGS));
-    EMIT(e, 0x04, 0x7f, 0x9e);                  /* add al, 7f; sahf */
-    emit_gs_load(e, H_RAX, CTX_WORD(W_RAX));
+    EMIT(e, 0xc4, 0x42, 0xb0, 0xf7, 0xda);      /* bextr r11, r10, r9 */
+    emit8(e, m->write ? 0x65 : 0x64);
+    EMIT(e, 0x4e, 0x8b, 0x1c, 0xdd, 0, 0, 0, 0);    /* mov r11, fs/gs:[r11 * 8] */
+}
+
+static void test_entry(struct emit *e, struct memop *m)
+{
+    EMIT(e, 0x4d, 0x85, 0xdb);                  /* test r11, r11 */
+    m->cold[m->ncold++] = emit_jcc(e, 4);
 }
 
 void bt_emit_probe(struct emit *e, struct memop *m)
 {
-    if (m->live)
-        bt_emit_save_flags(e);
     m->ncold = 0;
-    if (m->size > 8 && m->align < m->size) {
-        EMIT(e, 0x45, 0x89, 0xd3, 0x41, 0x81, 0xe3, 0xff, 0x0f, 0, 0);  /* mov r11d, r10d; and r11d, fff */
-        EMIT(e, 0x41, 0x81, 0xfb);              /* cmp r11d, 4096 - size */
-        emit32(e, (uint32_t)MEM_PAGE_SIZE - m->size);
-        m->cold[m->ncold++] = emit_jcc(e, 7);
-    }
-    EMIT(e, 0xc4, 0x42, 0xb0, 0xf7, 0xda);      /* bextr r11, r10, r9 */
-    emit8(e, m->write ? 0x65 : 0x64);
-    EMIT(e, 0x4e, 0x8b, 0x1c, 0xdd, 0, 0, 0, 0);    /* mov r11, fs/gs:[r11 * 8] */
+    m->unaligned = NULL;
+    if (m->size > 8 && m->align < m->size)
+        test_page(e, m, m->size);
+    load_entry(e, m);
     if (m->align || (m->size > 1 && m->size <= 8)) {
         EMIT(e, 0x41, 0xf6, 0xc2);              /* test r10b, align - 1 */
         emit8(e, (m->align ? m->align : m->size) - 1);
-        m->cold[m->ncold++] = emit_jcc(e, 5);
+        if (m->align)
+            m->cold[m->ncold++] = emit_jcc(e, 5);
+        else
+            m->unaligned = emit_jcc(e, 5);
     }
-    EMIT(e, 0x4d, 0x85, 0xdb);                  /* test r11, r11 */
-    m->cold[m->ncold++] = emit_jcc(e, 4);
-    if (m->live)
-        bt_emit_restore_flags(e);
+    test_entry(e, m);
+}
+
+void bt_emit_unaligned(struct emit *e, struct memop *m, const uint8_t *hot)
+{
+    emit_here(e, m->unaligned);
+    test_page(e, m, m->size);
+    load_entry(e, m);
+    test_entry(e, m);
+    emit_patch(emit_jmp(e), hot);
+}
+
+void bt_emit_shared_probe(struct emit *e, struct memop *m)
+{
+    m->ncold = 0;
+    m->unaligned = NULL;
+    test_page(e, m, m->size);
+    load_entry(e, m);
+    test_entry(e, m);
 }

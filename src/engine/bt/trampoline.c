@@ -9,7 +9,7 @@
 static const uint8_t resident[] = { H_RAX, H_RCX, H_RDX, H_RBX, H_RSP, H_RBP, H_RSI, H_RDI,
                                     H_R8, H_R12, H_R13, H_R14, H_R15 };
 
-/* Flags last, since RAX carries them. */
+/* Flags last, since RAX carries them; then the count. */
 static void save_guest(struct emit *e)
 {
     for (unsigned n = 0; n < sizeof(resident); n++)
@@ -17,6 +17,8 @@ static void save_guest(struct emit *e)
     EMIT(e, 0x9f, 0x0f, 0x90, 0xc0);            /* lahf; seto al */
     emit8(e, 0x66);
     emit_gs(e, 0x89, H_RAX, CTX(ax_flags), false);
+    EMIT(e, 0x49, 0xc1, 0xe9, COUNT_SHIFT);     /* shr r9, 16 */
+    emit_gs(e, 0x01, H_R9, CTX(insn_count), true);  /* add gs:[insn_count], r9 */
 }
 
 static void load_guest(struct emit *e)
@@ -79,56 +81,71 @@ static uint8_t *emit_leave(struct emit *e)
     return at;
 }
 
-/* W_CONT and W_SITE are set: call slow(c, site); 0 goes on at W_CONT, another
- * result is enter's. */
-static uint8_t *emit_slow(struct emit *e, int (*slow)(struct soft_cpu *c, uint64_t site))
+/* R11: offset of the site.  Call slow(c, site); go on where it says, or return
+ * LEAVE_FUNCTION. */
+static uint8_t *emit_slow(struct emit *e, const uint8_t *(*slow)(struct soft_cpu *c, uint64_t site))
 {
     uint8_t *at = e->p, *out;
 
     save_guest(e);
     host_stack_and_fs(e);
     emit_gs_load(e, H_RDI, CTX_WORD(W_SELF));
-    emit_gs_load(e, H_RSI, CTX_WORD(W_SITE));
+    emit_mov(e, H_RSI, H_R11);
     emit_imm64(e, H_RAX, (uint64_t)(uintptr_t)slow);
-    EMIT(e, 0xff, 0xd0, 0x85, 0xc0);                                       /* call rax; test eax, eax */
-    out = emit_jcc(e, 5);
+    EMIT(e, 0xff, 0xd0, 0x48, 0x85, 0xc0);                                 /* call rax; test rax, rax */
+    out = emit_jcc(e, 4);
+    emit_gs_store(e, H_RAX, CTX_WORD(W_CONT));
     table_fs(e);
     load_guest(e);
     emit_gs(e, 0xff, 4, CTX_WORD(W_CONT), false);                          /* jmp [W_CONT] */
     emit_here(e, out);
+    emit_imm64(e, H_RAX, LEAVE_FUNCTION);
     emit_return(e);
     return at;
 }
 
-/* R10: linear address of the target.  Flags stay. */
+/* R10: linear address of the target; code for it, or leave.  Flags stay.
+ * R9's low bits are 12, the shift of a page. */
 static uint8_t *emit_indirect(struct emit *e)
 {
     uint8_t *at = e->p, *leave;
 
     emit_gs_store(e, H_RCX, CTX_WORD(W_RCX));
-    /* pext r11, r10, gs:[W_JUMP_MASK] */
-    EMIT(e, 0x65, 0xc4, 0x62, 0xaa, 0xf5, 0x1c, 0x25);
+    EMIT(e, 0xc4, 0x42, 0xb3, 0xf7, 0xda);          /* shrx r11, r10, r9 */
+    emit_lea(e, H_R11, H_R11, H_R10, 0, 0);
+    EMIT(e, 0x65, 0xc4, 0x62, 0xa2, 0xf5, 0x1c, 0x25);  /* pext r11, r11, gs:[W_JUMP_MASK] */
     emit32(e, (uint32_t)CTX_WORD(W_JUMP_MASK));
-    emit_lea(e, H_R11, H_R11, H_R11, 0, 0);         /* entries of 32 bytes: * 2 ... */
-    emit_lea(e, H_R11, H_R11, H_R11, 0, 0);         /* ... * 4, and * 8 below */
-    emit_gs_load(e, H_R9, CTX_WORD(W_JUMPS));
-    emit_lea(e, H_R11, H_R9, H_R11, 3, 0);
-    emit_load(e, H_RCX, H_R11, 0);
+    emit_gs_load(e, H_RCX, CTX_WORD(W_JUMPS));
+    emit_lea(e, H_R11, H_RCX, H_R11, 3, 0);
+    emit_load(e, H_RCX, H_R11, offsetof(struct bt_jumps, minus_target));
     emit_lea(e, H_RCX, H_RCX, H_R10, 0, 0);
-    emit_imm64(e, H_R9, BEXTR_PAGE);
     EMIT(e, 0xe3, 0x05);                            /* jrcxz over the jump */
     leave = emit_jmp(e);
     emit_gs_load(e, H_RCX, CTX_WORD(W_RCX));
-    emit_load(e, H_R10, H_R11, 16);
+    EMIT(e, 0xc4, 0x42, 0xb3, 0xf7, 0xd2);          /* shrx r10, r10, r9 */
+    EMIT(e, 0xc4, 0x42, 0xb1, 0xf7, 0xd2);          /* shlx r10, r10, r9 */
     emit_gs_store(e, H_R10, CTX_WORD(W_PAGE));
-    EMIT(e, 0x41, 0xff, 0x63, 0x08);                /* jmp [r11 + 8] */
+    EMIT(e, 0x41, 0xff, 0xa3);                      /* jmp [r11 + code] */
+    emit32(e, offsetof(struct bt_jumps, code));
     emit_here(e, leave);
     emit_gs_load(e, H_RCX, CTX_WORD(W_RCX));
     emit_imm64(e, H_R11, LEAVE_DISPATCH);
     return at;
 }
 
-void bt_emit_trampolines(struct bt *bt, int (*slow)(struct soft_cpu *c, uint64_t site))
+/* R11: offset of the link; the dispatcher adds its target. */
+static uint8_t *emit_link(struct emit *e, const uint8_t *leave)
+{
+    uint8_t *at = e->p;
+
+    emit_gs_store(e, H_R11, CTX_WORD(W_TMP));
+    emit_gs_load(e, H_R10, CTX_WORD(W_PAGE));
+    emit_imm64(e, H_R11, LEAVE_LINK);
+    emit_patch(emit_jmp(e), leave);
+    return at;
+}
+
+void bt_emit_trampolines(struct bt *bt, const uint8_t *(*slow)(struct soft_cpu *c, uint64_t site))
 {
     struct emit e = { .p = bt->rw, .end = bt->rw + bt->code_size };
     uint8_t *enter = emit_enter(&e);
@@ -137,6 +154,7 @@ void bt_emit_trampolines(struct bt *bt, int (*slow)(struct soft_cpu *c, uint64_t
     bt->slow = emit_slow(&e, slow);
     bt->indirect = emit_indirect(&e);
     bt->leave = emit_leave(&e);         /* indirect falls into it */
+    bt->link = emit_link(&e, bt->leave);
     bt->code_start = align_up((uint64_t)(e.p - bt->rw), 64);
     bt->code_used = bt->code_start;
 }

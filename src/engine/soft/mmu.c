@@ -433,6 +433,7 @@ void soft_flush_all(struct soft_cpu *c)
     for (unsigned n = 0; n < FTLB_SIZE; n++)
         c->ftlb[n].tag = TLB_NONE;
     c->fetch_gen++;
+    c->drops++;
     c->large_mask = 0;
     if (c->tables)
         c->tables->flush(c, true);
@@ -448,6 +449,7 @@ void soft_flush_nonglobal(struct soft_cpu *c)
         if (!(c->ftlb[n].meta & TLB_GLOBAL))
             c->ftlb[n].tag = TLB_NONE;
     c->fetch_gen++;
+    c->drops++;
     if (c->tables)
         c->tables->flush(c, false);
 }
@@ -468,12 +470,14 @@ void soft_flush_page(struct soft_cpu *c, uint64_t la)
         if (covers(c->ftlb[n].tag, c->ftlb[n].meta, la))
             c->ftlb[n].tag = TLB_NONE;
     c->fetch_gen++;
+    c->drops++;
     if (c->tables)
         c->tables->flush_page(c, la, c->large_mask);
 }
 
 void soft_flush_writes(struct soft_cpu *c)
 {
+    c->drops++;
     for (unsigned v = 0; v < VIEW_SLOW; v++)
         for (unsigned n = 0; n < TLB_SIZE; n++)
             c->tlbs[v][n].write = TLB_NONE;

@@ -199,8 +199,9 @@ struct soft_cpu {
     uint64_t insn_count;
     uint64_t rep_limit;         /* most REP iterations in one call; at least 1 */
     uint64_t fetch_gen;         /* changes when any fetch translation may have */
+    uint64_t drops;             /* changes when any TLB entry was dropped */
     const struct insn *block_end;   /* end of the running block; NULL: leave it now (own code was written) */
-    uint64_t words[24];         /* the engine's own, in this struct's first page (bt/bt.h) */
+    uint64_t words[48];         /* the engine's own, in this struct's first page (bt/bt.h) */
     const struct soft_tables *tables;   /* NULL: none */
 
     /* the rest of the state; gpr, rip, rflags, insn_count, SIMD and x87 are
@@ -257,6 +258,7 @@ struct soft_vm {
     const struct vm_clock *clock;
     const struct cpu_model *model;
     unsigned ncpus;
+    bool perf_map;
     struct soft_cpu *cpus[CPU_MAX_VCPUS];
     _Atomic uint64_t a20_mask;
     _Atomic uint64_t code_epoch;

@@ -10,6 +10,7 @@ void soft_vm_init(struct soft_vm *vm, const struct engine_config *config)
     vm->clock = config->clock;
     vm->model = config->model;
     vm->ncpus = config->ncpus;
+    vm->perf_map = config->perf_map;
     atomic_store(&vm->a20_mask, ~0ULL);
     pthread_rwlock_init(&vm->tables_lock, NULL);
     pthread_mutex_init(&vm->excl_lock, NULL);

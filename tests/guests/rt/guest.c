@@ -278,7 +278,7 @@ static bool same_registers(struct try *t)
 			return false;
 		}
 	}
-	if ((trap.s.flags ^ t->in.flags) & ~(uptr)FL_RF) {
+	if ((trap.s.flags ^ t->in.flags) & ~(uptr)(FL_RF | t->dead)) {
 		fail(t->name, "flags: ", trap.s.flags, t->in.flags);
 		return false;
 	}

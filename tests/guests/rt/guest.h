@@ -104,6 +104,8 @@ struct try {
 	unsigned ring;		/* 0 or 3 */
 	bool changes;		/* registers may have changed before */
 	bool any_ip;		/* the manuals leave the saved IP open */
+	uptr dead;		/* flags that the instruction overwrites in any case: a
+				 * translator need not keep them (docs/translator.md) */
 	struct state in;
 };
 

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The guest's memory and flags in emitted code.
+ *
+ * Probes change flags.  Where the guest's are live they are saved in W_FLAGS
+ * at the first probe, and given back when an instruction needs them: t->saved
+ * says where they are at this point of the code.  t->held says which shared
+ * probe's addend is in R11; whoever uses R11 otherwise forgets it.
+ */
+#include "engine/bt/item.h"
+
+/* ---- flags ------------------------------------------------------------------------------ */
+
+/* R11 is free. */
+static void save_flags(struct translation *t)
+{
+    struct emit *e = &t->e;
+
+    emit_mov(e, H_R11, H_RAX);
+    EMIT(e, 0x9f, 0x0f, 0x90, 0xc0);            /* lahf; seto al */
+    emit_gs_store(e, H_RAX, CTX_WORD(W_FLAGS));
+    emit_mov(e, H_RAX, H_R11);
+    t->held = -1;
+    t->saved = true;
+}
+
+void bt_emit_restore_flags(struct emit *e)
+{
+    emit_gs_store(e, H_RAX, CTX_WORD(W_RAX));
+    emit_gs_load(e, H_RAX, CTX_WORD(W_FLAGS));
+    EMIT(e, 0x04, 0x7f, 0x9e);                  /* add al, 7f; sahf */
+    emit_gs_load(e, H_RAX, CTX_WORD(W_RAX));
+}
+
+void bt_emit_flags(struct translation *t, uint32_t live)
+{
+    if (t->saved && live)
+        bt_emit_restore_flags(&t->e);
+    t->saved = false;
+}
+
+void bt_emit_flags_for(struct translation *t, const struct item *i)
+{
+    /* What it leaves alone survives in W_FLAGS if it leaves all alone. */
+    if (!t->saved || (!i->reads && !i->writes))
+        return;
+    bt_emit_flags(t, i->reads | (i->live_out & ~i->kills));
+}
+
+/* ---- functions ----------------------------------------------------------------------------- */
+
+struct site *bt_new_site(struct translation *t, const struct item *i)
+{
+    struct site *s = &t->b->sites[t->b->nsites++];
+
+    *s = (struct site){ .insn = i->insn, .offset = i->offset, .index = (uint16_t)(i - t->items),
+                        .opcode = i->kind == K_RET ? SITE_RET : i->kind == K_CALL_IND ? SITE_CALL : SITE_OTHER };
+    return s;
+}
+
+static void emit_call(struct translation *t, struct site *s)
+{
+    emit_imm64(&t->e, H_R11, (uint64_t)((const uint8_t *)s - t->bt->meta));
+    emit_patch(emit_jmp(&t->e), t->bt->slow);
+}
+
+void bt_emit_function(struct translation *t, struct item *i)
+{
+    struct site *s = bt_new_site(t, i);
+
+    bt_emit_flags(t, X86_FLAGS_ARITH);
+    emit_call(t, s);
+    s->cont = bt_code_offset(t, t->e.p);
+    t->held = -1;
+}
+
+/* ---- accesses --------------------------------------------------------------------------------- */
+
+static struct bt_access *new_access(struct translation *t, struct item *i)
+{
+    struct bt_access *a = &i->access[i->naccess++];
+
+    *a = (struct bt_access){ .site = bt_new_site(t, i) };
+    return a;
+}
+
+void bt_emit_access(struct translation *t, struct item *i, unsigned size, unsigned align, bool write)
+{
+    struct bt_access *a = new_access(t, i);
+
+    a->mem = (struct memop){ .size = size, .align = align, .write = write };
+    if (i->live && !t->saved)
+        save_flags(t);
+    bt_emit_probe(&t->e, &a->mem);
+    t->held = -1;
+    a->saved = t->saved;
+    a->held = -1;
+    a->hot = t->e.p;
+}
+
+/* The first access checks for all; then R11 = addend. */
+static void use_shared(struct translation *t, struct item *i, unsigned base)
+{
+    struct shared_probe *g = &t->shared[i->shared];
+    struct emit *e = &t->e;
+    struct memop m = { .size = (unsigned)(g->high - g->low), .write = g->write };
+
+    if (!g->made) {
+        if (bt_in_context(base))
+            emit_gs_load(e, H_R10, CTX_GPR(base));
+        emit_lea(e, H_R10, bt_in_context(base) ? H_R10 : (int)base, -1, 0, g->low);
+        if (i->live && !t->saved)
+            save_flags(t);
+        bt_emit_shared_probe(e, &m);
+        i->fail = m.cold[0];
+        i->fail2 = m.cold[1];
+        i->fail_saved = t->saved;
+        emit_gs_store(e, H_R11, CTX_WORD(W_SHARED + i->shared));
+        g->made = true;
+    } else if (t->held != i->shared) {
+        emit_gs_load(e, H_R11, CTX_WORD(W_SHARED + i->shared));
+    }
+    t->held = i->shared;
+}
+
+static void shared_access(struct translation *t, struct item *i, unsigned base, int32_t disp, struct place *at)
+{
+    struct bt_access *a;
+
+    use_shared(t, i, base);
+    a = new_access(t, i);
+    a->saved = t->saved;
+    a->held = t->held;
+    a->hot = t->e.p;
+    if (bt_in_context(base))
+        emit_gs_load(&t->e, H_R10, CTX_GPR(base));
+    *at = (struct place){ .base = bt_in_context(base) ? H_R10 : base, .index = H_R11, .disp = disp };
+}
+
+bool bt_emit_operand(struct translation *t, struct item *i, const ZydisDecodedOperand *m, unsigned size,
+                     unsigned align, bool write, struct place *at)
+{
+    if (i->shared >= 0) {
+        shared_access(t, i, soft_reg_number(m->mem.base) / 8u, (int32_t)m->mem.disp.value, at);
+        return true;
+    }
+    t->held = -1;
+    if (!bt_emit_address(&t->e, m, i->z.address_width, i->offset + i->insn.len))
+        return false;
+    bt_emit_access(t, i, size, align, write);
+    *at = (struct place){ .base = H_R10, .index = H_R11 };
+    return true;
+}
+
+void bt_emit_stack(struct translation *t, struct item *i, unsigned reg, int32_t disp, bool write, struct place *at)
+{
+    if (i->shared >= 0) {
+        shared_access(t, i, reg, disp, at);
+        return;
+    }
+    emit_lea(&t->e, H_R10, (int)reg, -1, 0, disp);
+    bt_emit_access(t, i, 8, 0, write);
+    *at = (struct place){ .base = H_R10, .index = H_R11 };
+}
+
+void bt_emit_free_r11(struct translation *t, struct place *at)
+{
+    emit_lea(&t->e, H_R10, (int)at->base, (int)at->index, 0, at->disp);
+    t->held = -1;
+}
+
+void bt_access_here(struct translation *t, struct item *i)
+{
+    i->access[i->naccess - 1].site->host = bt_code_offset(t, t->e.p);
+}
+
+void bt_emit_trap(struct translation *t, struct item *i)
+{
+    struct bt_access *a = new_access(t, i);
+
+    a->saved = t->saved;
+    a->held = -1;
+    bt_access_here(t, i);
+}
+
+/* ---- cold paths -------------------------------------------------------------------------------- */
+
+static void cold_access(struct translation *t, struct item *i, struct bt_access *a)
+{
+    struct emit *e = &t->e;
+
+    if (a->mem.size && a->mem.unaligned)
+        bt_emit_unaligned(e, &a->mem, a->hot);
+    /* A host fault comes here, a miss behind what is to be undone. */
+    a->site->cold = bt_code_offset(t, e->p);
+    if (i->kind == K_SIMD)
+        bt_emit_simd_undo(e, &i->insn);
+    for (unsigned n = 0; n < a->mem.ncold; n++)
+        emit_here(e, a->mem.cold[n]);
+    if (a->saved)
+        bt_emit_restore_flags(e);
+    emit_call(t, a->site);
+    a->site->cont = bt_code_offset(t, e->p);
+    if (!i->cont)
+        return;
+    if (i->held >= 0)
+        emit_gs_load(e, H_R11, CTX_WORD(W_SHARED + i->held));
+    emit_patch(emit_jmp(e), i->cont);
+}
+
+void bt_emit_cold(struct translation *t, struct item *i)
+{
+    if (i->fail) {
+        emit_here(&t->e, i->fail);
+        emit_here(&t->e, i->fail2);
+        t->saved = i->fail_saved;
+        bt_emit_flags(t, i->live);
+        bt_emit_exit(t, i, (unsigned)(i - t->items), i->offset, true);
+    }
+    for (unsigned n = 0; n < i->naccess; n++)
+        cold_access(t, i, &i->access[n]);
+}

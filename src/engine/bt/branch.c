@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Branches, the ends of blocks, and the stack. */
+#include "engine/bt/item.h"
+
+/* Instructions are counted in R9; no flag changes. */
+static void emit_count(struct translation *t, unsigned n)
+{
+    if (n)
+        emit_lea(&t->e, H_R9, H_R9, -1, 0, (int32_t)(n << COUNT_SHIFT));
+}
+
+static unsigned gpr(const ZydisDecodedOperand *op)
+{
+    return bt_reg(op);
+}
+
+/* ---- leaving a block ---------------------------------------------------------------------- */
+
+/* R10: target.  The site lets the dispatcher take back a branch whose target
+ * is not canonical. */
+static void exit_indirect(struct translation *t, struct item *i, unsigned n)
+{
+    const struct site *s = i->naccess ? i->access[i->naccess - 1].site : bt_new_site(t, i);
+
+    bt_emit_flags(t, X86_FLAGS_ARITH);
+    emit_count(t, n);
+    emit_gs_imm(&t->e, CTX_WORD(W_SITE), (uint32_t)((const uint8_t *)s - t->bt->meta));
+    emit_patch(emit_jmp(&t->e), t->bt->indirect);
+}
+
+void bt_emit_exit(struct translation *t, struct item *i, unsigned n, int64_t target, bool plain)
+{
+    struct emit *e = &t->e;
+
+    emit_count(t, n);
+    if (target >= 0 && target < (int64_t)MEM_PAGE_SIZE && t->nlinks < BT_LINKS) {
+        uint8_t *at = emit_jmp(e);
+
+        t->links[t->nlinks].at = at;
+        t->links[t->nlinks++].link = (struct link){ .patch = bt_code_offset(t, at), .target = (uint16_t)target,
+                                                    .back = target <= i->offset && !plain, .plain = plain };
+        return;
+    }
+    emit_gs_load(e, H_R10, CTX_WORD(W_PAGE));
+    emit_lea(e, H_R10, H_R10, -1, 0, (int32_t)target);
+    emit_gs_imm(e, CTX_WORD(W_SITE), 0);
+    emit_patch(emit_jmp(e), t->bt->indirect);
+}
+
+bool bt_emit_links(struct translation *t)
+{
+    struct link *l = bt_meta_alloc(t->bt, t->nlinks * sizeof(*l));
+    struct emit *e = &t->e;
+
+    for (unsigned n = 0; l && n < t->nlinks; n++) {
+        l[n] = t->links[n].link;
+        emit_here(e, t->links[n].at);
+        emit_imm64(e, H_R11, (uint64_t)((uint8_t *)&l[n] - t->bt->meta));
+        emit_patch(emit_jmp(e), t->bt->link);
+    }
+    return l;
+}
+
+/* ---- the stack ------------------------------------------------------------------------------- */
+
+static void add_rsp(struct translation *t, int32_t by)
+{
+    emit_lea(&t->e, H_RSP, H_RSP, -1, 0, by);
+}
+
+/* MOV [at], reg */
+static void emit_store(struct translation *t, struct item *i, unsigned reg, const struct place *at)
+{
+    bt_access_here(t, i);
+    emit_mem(&t->e, 0x89, reg, (int)at->base, at->index == H_RSP ? -1 : (int)at->index, 0, at->disp);
+}
+
+static void emit_fetch(struct translation *t, struct item *i, unsigned reg, const struct place *at)
+{
+    bt_access_here(t, i);
+    emit_mem(&t->e, 0x8b, reg, (int)at->base, (int)at->index, 0, at->disp);
+}
+
+/* Push a word of the context: the value behind R11 must wait for the probe. */
+static void push_context(struct translation *t, struct item *i, int32_t word)
+{
+    struct place at;
+
+    bt_emit_stack(t, i, H_RSP, -8, true, &at);
+    bt_emit_free_r11(t, &at);
+    emit_gs_load(&t->e, H_R11, word);
+    emit_store(t, i, H_R11, &(struct place){ .base = H_R10, .index = H_RSP });
+    add_rsp(t, -8);
+}
+
+static void push_imm(struct translation *t, struct item *i)
+{
+    struct emit *e = &t->e;
+    struct place at;
+
+    bt_emit_stack(t, i, H_RSP, -8, true, &at);
+    bt_access_here(t, i);
+    emit8(e, 0x48 | (at.index >> 3) << 1 | at.base >> 3);
+    emit8(e, 0xc7);                             /* mov qword [at], imm32 */
+    emit_sib(e, 0, at.base, at.index, at.disp);
+    emit32(e, (uint32_t)i->op[0].imm.value.u);
+    add_rsp(t, -8);
+}
+
+static void push_reg(struct translation *t, struct item *i)
+{
+    unsigned reg = gpr(&i->op[0]);
+    struct place at;
+
+    if (bt_in_context(reg)) {
+        push_context(t, i, CTX_GPR(reg));
+        return;
+    }
+    bt_emit_stack(t, i, H_RSP, -8, true, &at);
+    emit_store(t, i, reg, &at);
+    add_rsp(t, -8);
+}
+
+static void push_mem(struct translation *t, struct item *i)
+{
+    struct place at;
+
+    if (!bt_emit_operand(t, i, &i->op[0], 8, 0, false, &at)) {
+        bt_emit_function(t, i);
+        return;
+    }
+    emit_fetch(t, i, H_R10, &at);
+    emit_gs_store(&t->e, H_R10, CTX_WORD(W_TARGET));
+    push_context(t, i, CTX_WORD(W_TARGET));
+}
+
+static void pop(struct translation *t, struct item *i)
+{
+    unsigned reg = gpr(&i->op[0]);
+    struct place at;
+
+    bt_emit_stack(t, i, H_RSP, 0, false, &at);
+    if (bt_in_context(reg)) {
+        emit_fetch(t, i, H_R10, &at);
+        emit_gs_store(&t->e, H_R10, CTX_GPR(reg));
+    } else {
+        emit_fetch(t, i, reg, &at);
+    }
+    if (reg != H_RSP)
+        add_rsp(t, 8);
+}
+
+static void leave(struct translation *t, struct item *i)
+{
+    struct place at;
+
+    bt_emit_stack(t, i, H_RBP, 0, false, &at);
+    emit_fetch(t, i, H_R10, &at);
+    emit_lea(&t->e, H_RSP, H_RBP, -1, 0, 8);
+    emit_mov(&t->e, H_RBP, H_R10);
+}
+
+void bt_emit_push_pop(struct translation *t, struct item *i)
+{
+    switch (i->kind) {
+    case K_PUSH_REG: push_reg(t, i); break;
+    case K_PUSH_IMM: push_imm(t, i); break;
+    case K_PUSH_MEM: push_mem(t, i); break;
+    case K_POP: pop(t, i); break;
+    default: leave(t, i);
+    }
+    i->cont = t->e.p;
+    i->held = t->held;
+}
+
+/* ---- branches ---------------------------------------------------------------------------------- */
+
+static int64_t behind(const struct item *i)
+{
+    return i->offset + i->insn.len;
+}
+
+static int64_t branch_target(const struct item *i)
+{
+    return behind(i) + i->op[0].imm.value.s;
+}
+
+/* Push the address behind the instruction. */
+static void push_return(struct translation *t, struct item *i)
+{
+    struct emit *e = &t->e;
+    struct place at;
+
+    bt_emit_stack(t, i, H_RSP, -8, true, &at);
+    bt_emit_free_r11(t, &at);
+    emit_gs_load(e, H_R11, CTX_WORD(W_PAGE));
+    emit_lea(e, H_R11, H_R11, -1, 0, (int32_t)behind(i));
+    emit_store(t, i, H_R11, &(struct place){ .base = H_R10, .index = H_RSP });
+    add_rsp(t, -8);
+}
+
+/* R10 = target of an indirect branch; false: by function. */
+static bool branch_operand(struct translation *t, struct item *i)
+{
+    const ZydisDecodedOperand *a = &i->op[0];
+    struct emit *e = &t->e;
+    struct place at;
+
+    if (a->type == ZYDIS_OPERAND_TYPE_REGISTER) {
+        if (bt_in_context(gpr(a)))
+            emit_gs_load(e, H_R10, CTX_GPR(gpr(a)));
+        else
+            emit_mov(e, H_R10, gpr(a));
+        return true;
+    }
+    if (!bt_emit_operand(t, i, a, 8, 0, false, &at))
+        return false;
+    emit_fetch(t, i, H_R10, &at);
+    return true;
+}
+
+static void call_indirect(struct translation *t, struct item *i, unsigned n)
+{
+    bool memory = i->op[0].type == ZYDIS_OPERAND_TYPE_MEMORY;
+
+    if (memory) {
+        if (!branch_operand(t, i)) {
+            bt_emit_function(t, i);
+            return;
+        }
+        emit_gs_store(&t->e, H_R10, CTX_WORD(W_TARGET));
+    }
+    push_return(t, i);
+    if (memory)
+        emit_gs_load(&t->e, H_R10, CTX_WORD(W_TARGET));
+    else
+        branch_operand(t, i);
+    exit_indirect(t, i, n);
+}
+
+static void ret(struct translation *t, struct item *i, unsigned n)
+{
+    struct place at;
+
+    bt_emit_stack(t, i, H_RSP, 0, false, &at);
+    emit_fetch(t, i, H_R10, &at);
+    add_rsp(t, 8 + (int32_t)(uint16_t)i->insn.imm);
+    exit_indirect(t, i, n);
+}
+
+static void jcc(struct translation *t, struct item *i, unsigned n)
+{
+    bool last = n == t->n;
+
+    bt_emit_flags_for(t, i);
+    t->saved = false;
+    i->side = emit_jcc(&t->e, i->z.opcode & 15);
+    if (last)
+        bt_emit_exit(t, i, n, behind(i), false);
+}
+
+void bt_emit_side(struct translation *t, struct item *i, unsigned n)
+{
+    emit_here(&t->e, i->side);
+    bt_emit_exit(t, i, n, branch_target(i), false);
+}
+
+void bt_emit_branch(struct translation *t, struct item *i, unsigned n)
+{
+    switch (i->kind) {
+    case K_JCC:
+        jcc(t, i, n);
+        break;
+    case K_JMP:
+        bt_emit_flags(t, i->live_out);
+        bt_emit_exit(t, i, n, branch_target(i), false);
+        break;
+    case K_CALL:
+        push_return(t, i);
+        bt_emit_flags(t, X86_FLAGS_ARITH);
+        bt_emit_exit(t, i, n, branch_target(i), false);
+        break;
+    case K_JMP_IND:
+        if (!branch_operand(t, i))
+            bt_emit_function(t, i);
+        else
+            exit_indirect(t, i, n);
+        break;
+    case K_CALL_IND:
+        call_indirect(t, i, n);
+        break;
+    default:
+        ret(t, i, n);
+    }
+}
