@@ -58,8 +58,8 @@ test-kvm: build
 
 bench: build
 	@scripts/deps bench disk
-	@bench/boot
-	@bench/io
+	@ENGINE=$${ENGINE:-bt} bench/boot
+	@bench/compare --docs
 
 format:
 	@scripts/deps lint

@@ -88,7 +88,7 @@ def command_line(vmm, kernel, cpus, memory, append, reboot, extra, disk=None, fo
                 *extra]
     # A memfd for the RAM, as Bulkhead has it, makes the two comparable in /proc/PID/smaps.
     return [
-        "qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-smp", str(cpus), "-m", memory,
+        "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", str(cpus), "-m", memory,
         "-object", f"memory-backend-memfd,id=ram,size={memory},share=on",
         "-machine", "pc,memory-backend=ram", "-nodefaults", "-display", "none",
         "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
@@ -100,10 +100,10 @@ class Machine:
     """A running VM. Use as a context manager: it never outlives its block."""
 
     def __init__(self, kernel="cloud", cpus=1, memory="256M", append="", reboot=False, extra=(),
-                 vmm=None, name=None, stderr=None, disk=None, forwards=()):
+                 vmm=None, name=None, stderr=None, disk=None, forwards=(), words=None):
         self.vmm = vmm or options.vmm
-        self.command_words = command_line(self.vmm, kernel, cpus, memory, append, reboot, extra,
-                                          disk, forwards)
+        self.command_words = words or command_line(self.vmm, kernel, cpus, memory, append, reboot,
+                                                   extra, disk, forwards)
         self.prompt = DISK_PROMPT if disk else PROMPT
         name = name or f"{pathlib.Path(sys.argv[0]).stem}-{kernel}-{self.vmm}"
         logs = pathlib.Path(os.environ.get("TEST_LOG_DIR", ROOT / "build" / "test-logs"))
