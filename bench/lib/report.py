@@ -112,7 +112,8 @@ def table(data):
     every = lines(data)
     vmms = [vmm for vmm in TITLES if any(vmm in line.values for line in every)]
     shown = [vmm for vmm in ("bulkhead", "uml", "native") if vmm in vmms] if "tcg" in vmms else []
-    head = ["least / median", *(TITLES[vmm] for vmm in vmms), *(f"TCG / {TITLES[vmm]}" for vmm in shown)]
+    head = ["least / median", *(TITLES[vmm] for vmm in vmms),
+            *(f"TCG / {TITLES[vmm]}" for vmm in shown)]
     out = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for group in [*rows.GROUPS, "memory"]:
         members = [line for line in every if line.group == group]

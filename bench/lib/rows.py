@@ -16,7 +16,8 @@ GROUPS = {
 @dataclasses.dataclass(frozen=True)
 class Row:
     """One measurement. `command` is shell text that prints "@start" before and
-    "@row NAME WORK SECONDS CHECK" after what is measured; {row} stands for NAME and WORK. `warm` runs before it, untimed: it brings what the row's program is
+    "@row NAME WORK SECONDS CHECK" after what is measured, and waits for a line after each;
+    {row} stands for NAME and WORK. `warm` runs before it, untimed: it brings what the row's program is
     made of into the guest's page cache."""
     name: str
     title: str
@@ -31,7 +32,7 @@ class Row:
     def script(self):
         """The row's case of the guest's script."""
         row = f"{self.name} {self.work}"
-        warm = f"    {self.warm} >/tmp/warm\n" if self.warm else ""
+        warm = f"    {{ {self.warm}; }} </dev/null >/tmp/warm\n" if self.warm else ""
         return f"{self.name})\n{warm}    {self.command.format(row=row, work=self.work)}\n    ;;\n"
 
 
@@ -75,10 +76,12 @@ ROWS = [
     Row("xz", "xz -1", "compute", 2 << 20,
         timed("sh -c 'head -c {work} text | xz -1 -T1 -c'"), "head -c 4096 text | xz -1 -c"),
     Row("sha256", "openssl sha256", "compute", 32 << 20, "speed {row} sha256", fixed_time=True),
-    Row("aes-cbc", "openssl aes-128-cbc", "compute", 128 << 20, "speed {row} aes-128-cbc", fixed_time=True),
-    Row("aes-ctr", "openssl aes-128-ctr", "compute", 128 << 20, "speed {row} aes-128-ctr", fixed_time=True),
+    Row("aes-cbc", "openssl aes-128-cbc", "compute", 128 << 20,
+        "speed {row} aes-128-cbc", fixed_time=True),
+    Row("aes-ctr", "openssl aes-128-ctr", "compute", 128 << 20,
+        "speed {row} aes-128-ctr", fixed_time=True),
     Row("qsort", "qsort", "compute", 2000000, "./qsort {row}", "./qsort warm 1000"),
-    Row("fp", "floating point", "compute", 400000, "./nbody {row}", "./nbody warm 1000"),
+    Row("fp", "floating point", "compute", 200000, "./nbody {row}", "./nbody warm 1000"),
 
     Row("getppid", "getppid", "kernel", 300000, "./getppid {row}", "./getppid warm 1000"),
     Row("fork", "fork", "kernel", 300, "./fork {row}"),
@@ -155,10 +158,12 @@ speed() {
     *) check=$(openssl dgst "-$3" -r text) ;;
     esac || return
     echo @start
+    read -r _
     openssl speed -elapsed -mr -seconds 1 -bytes 16384 -evp "$3" 2>/tmp/speed |
         awk -F: -v row="$1 $2" -v work="$2" -v check="${check%% *}" \
             '/^\+F/ { printf "@row %s %.6f %s\n", row, work / $NF, check; found = 1 }
-             END { exit !found }'
+             END { exit !found }' &&
+        read -r _
 }
 
 row() {

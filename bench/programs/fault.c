@@ -51,6 +51,6 @@ int main(int argc, char **argv)
         touch(chunk);
     }
     touch(count);
-    row_print(argv, begin);
+    row_print(argv, now() - begin);
     return 0;
 }

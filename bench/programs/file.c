@@ -35,6 +35,6 @@ int main(int argc, char **argv)
     transfer(file, BLOCKS, 1);
     begin = row_begin();
     transfer(file, count, writing);
-    row_print(argv, begin);
+    row_print(argv, now() - begin);
     return 0;
 }

@@ -33,6 +33,6 @@ int main(int argc, char **argv)
     for (long i = 0; i < count; i++) {
         child_run(argv + 3);
     }
-    row_print(argv, begin);
+    row_print(argv, now() - begin);
     return 0;
 }

@@ -48,7 +48,7 @@ int main(int argc, char **argv)
     round_trips(there[1], back[0], count / 100 + 1);
     begin = row_begin();
     round_trips(there[1], back[0], count);
-    row_print(argv, begin);
+    row_print(argv, now() - begin);
     close(there[1]);
     wait(NULL);
     return 0;

@@ -58,7 +58,7 @@ int main(int argc, char **argv)
     tokens_pass(0, TOKENS, TOKENS);
     begin = row_begin();
     tokens_pass(0, count, count - TOKENS);
-    row_print(argv, begin);
+    row_print(argv, now() - begin);
     while (wait(NULL) > 0) {
     }
     return 0;
