@@ -6,6 +6,8 @@ import statistics
 
 import rows
 
+# Groups that have a geometric mean.
+MEANS = ("compute", "kernel", "second")
 TITLES = {"native": "native", "tcg": "QEMU TCG", "uml": "UML", "bulkhead": "Bulkhead"}
 # In the chart, from top to bottom of each row; the colours differ in brightness, too.
 BARS = {"native": "#9aa0a6", "uml": "#e8a33d", "bulkhead": "#1f5fa8"}
@@ -34,6 +36,9 @@ class Line:
         self.name, self.title, self.group, self.cpus = name, title, group, cpus
         # By VMM the values of all rounds; times, or where more is better rates.
         self.values = values
+
+    def label(self):
+        return self.title + (" (2 CPUs)" if self.cpus == 2 else "")
 
     def form(self, value):
         if self.group == "io":
@@ -94,16 +99,18 @@ def ratio_cell(line, vmm):
     return f"{digits(line.speed(vmm))} / {digits(line.speed(vmm, statistics.median))}"
 
 
+def group_mean(members, vmm, of=None):
+    """The geometric mean of a group's ratios; None unless the VMM has every row that TCG has."""
+    ratios = [line.speed(vmm, of) for line in members if "tcg" in line.values]
+    return geometric_mean(ratios) if ratios and None not in ratios else None
+
+
 def mean_row(title, members, vmms, shown):
-    """The geometric means of a group's ratios, where a VMM has all that TCG has."""
+    """The line of the table with the geometric means of a group."""
     cells = []
     for vmm in shown:
-        ratios = [(line.speed(vmm), line.speed(vmm, statistics.median))
-                  for line in members if "tcg" in line.values]
-        if not ratios or None in [ratio[0] for ratio in ratios]:
-            cells.append("-")
-            continue
-        cells.append(" / ".join(f"**{digits(geometric_mean(column))}**" for column in zip(*ratios)))
+        means = [group_mean(members, vmm, of) for of in (None, statistics.median)]
+        cells.append("-" if None in means else " / ".join(f"**{digits(mean)}**" for mean in means))
     return "| ".join([f"| *geometric mean: {title}* ", *[" " for _ in vmms],
                       *[f"{cell} " for cell in cells]]) + "|"
 
@@ -118,11 +125,10 @@ def table(data):
     for group in [*rows.GROUPS, "memory"]:
         members = [line for line in every if line.group == group]
         for line in members:
-            title = line.title + (" (2 CPUs)" if line.cpus == 2 else "")
-            cells = [title, *(line.cell(vmm) for vmm in vmms),
+            cells = [line.label(), *(line.cell(vmm) for vmm in vmms),
                      *(ratio_cell(line, vmm) for vmm in shown)]
             out.append(f"| {' | '.join(cells)} |")
-        if group in ("compute", "kernel", "second") and len(members) > 1 and shown:
+        if group in MEANS and len(members) > 1 and shown:
             out.append(mean_row(rows.GROUPS[group].lower(), members, vmms, shown))
     return "\n".join(out + scaling(every))
 
@@ -161,7 +167,7 @@ def first_words(text):
     return text if len(text) < 300 else text[:300] + "..."
 
 
-LEFT, RIGHT, WIDTH, BAR, GAP, TOP = 190, 60, 860, 9, 9, 66
+LEFT, RIGHT, WIDTH, BAR, GAP, TOP = 215, 50, 880, 9, 9, 66
 
 
 class Chart:
@@ -195,17 +201,23 @@ class Chart:
             self.text(end - 4, self.y + BAR - 1, digits(ratio), 'class="value" text-anchor="end"')
         self.y += BAR + 1
 
-    def group(self, title, members):
-        self.text(10, self.y + 12, title, 'class="group"')
+    def row(self, label, ratios, more=""):
+        """The bars of one row; ratios by VMM."""
+        begin = self.y
+        for vmm, ratio in ratios.items():
+            if ratio:
+                self.bar(ratio, vmm)
+        self.text(LEFT - 7, (begin + self.y) / 2 + 4, label, f'text-anchor="end"{more}')
+        self.y += GAP
+
+    def group(self, group, members):
+        self.text(10, self.y + 12, rows.GROUPS[group], 'class="group"')
         self.y += 20
         for line in members:
-            begin = self.y
-            for vmm in self.vmms:
-                if line.speed(vmm):
-                    self.bar(line.speed(vmm), vmm)
-            title = line.title + (" (2 CPUs)" if line.cpus == 2 else "")
-            self.text(LEFT - 125 + 118, (begin + self.y) / 2 + 4, title, 'text-anchor="end"')
-            self.y += GAP
+            self.row(line.label(), {vmm: line.speed(vmm) for vmm in self.vmms})
+        means = {vmm: group_mean(members, vmm) for vmm in self.vmms}
+        if group in MEANS and len(members) > 1 and any(means.values()):
+            self.row("geometric mean", means, ' font-weight="bold"')
         self.y += 8
 
     def grid(self):
@@ -224,10 +236,10 @@ class Chart:
             x += 100
 
     def svg(self):
-        for group, title in rows.GROUPS.items():
+        for group in rows.GROUPS:
             members = [line for line in self.lines if line.group == group]
             if members:
-                self.group(title, members)
+                self.group(group, members)
         bars, self.out = self.out, []
         self.text(10, 18, "Times as fast as QEMU TCG (longer to the right is faster; each step "
                   "doubles)", 'class="group"')
