@@ -115,7 +115,7 @@ class Bench:
 
     def uml_command(self, *words):
         return [vm.script_output("fetch-kernel", "uml"), f"mem={MEMORY}", "con=null",
-                "ssl0=fd:0,fd:1", "console=ttyS0", "quiet", *words]
+                f"uml_dir={self.programs.parent}/", "ssl0=fd:0,fd:1", "console=ttyS0", "quiet", *words]
 
     def shell_command(self, vmm, cpus):
         """A shell instead of systemd, on disks that stay as they are: nothing else runs."""
@@ -202,13 +202,18 @@ class Session:
     def run(self):
         """All rows; after one that hangs or takes the VM along, the others in a new VM."""
         while self.left:
-            self.current = self.left[0]
+            self.current = None
             try:
                 with self.start() as self.machine:
                     while self.take(self.machine.expect(LINE, ROW_LIMIT)):
                         pass
+                    # All is measured; what comes is the end of the VM, which may fail, too.
+                    self.current = "the end"
+                    check_end(self.machine)
             except vm.Failure as failure:
-                self.results.fail(self.vmm, self.cpus, self.current, str(failure))
+                self.results.fail(self.vmm, self.cpus, self.current or "boot", str(failure))
+                if not self.current:
+                    return
                 self.left = self.left[1:]
 
     def take(self, match):
@@ -232,6 +237,9 @@ class Session:
             self.clocks.append((float(words[0]), time.monotonic()))
         else:
             self.check_clock()
+            for name in self.left:
+                self.results.fail(self.vmm, self.cpus, name, "it printed no result")
+            self.left = []
         return kind != "end"
 
     def cpu_now(self):
@@ -258,6 +266,12 @@ class Session:
                               f"{host:.1f} s on the host were {guest:.1f} s in the guest")
 
 
+def check_end(machine):
+    status = machine.status()
+    if status != 0:
+        raise vm.Failure(f"it ended with status {status}; {machine.tail()}")
+
+
 def kernel_boot(bench, vmm, results):
     """From the start of the VMM to the shell of our initramfs."""
     if vmm == "uml":
@@ -268,6 +282,8 @@ def kernel_boot(bench, vmm, results):
                                 "quiet", False, extra)
     with bench.machine(vmm, words, "kernel") as machine:
         results.add(vmm, 1, "kernel-boot", machine.boot())
+        machine.send("poweroff -f\r")
+        check_end(machine)
 
 
 def systemd_boot(bench, vmm, results):
@@ -287,5 +303,7 @@ def systemd_boot(bench, vmm, results):
             results.add(vmm, 1, "systemd-boot", machine.login())
             if vmm != "uml":
                 results.add(vmm, 1, "memory", overhead(machine.process.pid))
+            machine.send("poweroff -ff\r")
+            check_end(machine)
     finally:
         disk.unlink()
