@@ -6,6 +6,7 @@ import statistics
 
 import rows
 
+CPUS = (1, 2, 4)
 # Groups that have a geometric mean.
 MEANS = ("compute", "kernel", "second")
 TITLES = {"native": "native", "tcg": "QEMU TCG", "uml": "UML", "bulkhead": "Bulkhead"}
@@ -38,7 +39,7 @@ class Line:
         self.values = values
 
     def label(self):
-        return self.title + (" (2 CPUs)" if self.cpus == 2 else "")
+        return self.title + (f" ({self.cpus} CPUs)" if self.cpus > 1 else "")
 
     def form(self, value):
         if self.group == "io":
@@ -76,7 +77,7 @@ def lines(data):
             found.setdefault((name, int(cpus)), {})[vmm] = numbers
     result = []
     for row in rows.ROWS:
-        for cpus in (1, 2):
+        for cpus in CPUS:
             if (row.name, cpus) in found:
                 values = found.pop((row.name, cpus))
                 # What enters the kernel is told for one time of it.
@@ -134,14 +135,16 @@ def table(data):
 
 
 def scaling(every):
-    """How much faster two threads are than one, on two CPUs."""
-    by_name = {line.name: line for line in every if line.group == "smp"}
-    one, two = by_name.get("thread1"), by_name.get("thread2")
-    if not one or not two:
-        return []
-    text = [f"{TITLES[vmm]} {one.best(vmm) / two.best(vmm):.2f}"
-            for vmm in TITLES if vmm in one.values and vmm in two.values]
-    return ["", f"Two threads on two CPUs against one, times as fast: {', '.join(text)}."]
+    """How much faster several threads are than one, each on a CPU of its own."""
+    out = []
+    by_key = {(line.name, line.cpus): line for line in every if line.group == "smp"}
+    for cpus in CPUS:
+        one, all_of_them = by_key.get(("thread1", cpus)), by_key.get(("threads", cpus))
+        if one and all_of_them:
+            text = [f"{TITLES[vmm]} {one.best(vmm) / all_of_them.best(vmm):.2f}" for vmm in TITLES
+                    if vmm in one.values and vmm in all_of_them.values]
+            out += ["", f"{cpus} threads on {cpus} CPUs, times as fast as one: {', '.join(text)}."]
+    return out
 
 
 def conditions(data):
@@ -170,7 +173,7 @@ def first_words(text):
     return text if len(text) < 300 else text[:300] + "..."
 
 
-LEFT, RIGHT, WIDTH, BAR, GAP, TOP = 215, 50, 880, 9, 9, 66
+LEFT, RIGHT, WIDTH, BAR, GAP, TOP = 225, 50, 890, 9, 9, 66
 
 
 class Chart:
