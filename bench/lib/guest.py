@@ -83,15 +83,22 @@ def program_disk():
     for path in sorted(BENCH.glob("programs/*")):
         digest.update(path.read_bytes())
     target = BENCH.parent / "build" / "bench"
-    folder, image, stamp = target / "files", target / "programs.img", target / "stamp"
+    stamp = target / "stamp"
     if not stamp.exists() or stamp.read_text() != digest.hexdigest():
-        shutil.rmtree(target, ignore_errors=True)
-        build_files(folder)
-        path = os.environ["PATH"] + ":/usr/sbin:/sbin"
-        subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", "-d", folder, image, "96M"],
-                       env=dict(os.environ, PATH=path), check=True)
-        stamp.write_text(digest.hexdigest())
-    return folder, image
+        new = target.with_name(f"bench.{os.getpid()}")
+        try:
+            build_files(new / "files")
+            path = os.environ["PATH"] + ":/usr/sbin:/sbin"
+            subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", "-d", new / "files",
+                            new / "programs.img", "96M"], env=dict(os.environ, PATH=path),
+                           stdout=subprocess.DEVNULL, check=True)
+            (new / "stamp").write_text(digest.hexdigest())
+            # A run that uses the old one keeps what it has open.
+            shutil.rmtree(target, ignore_errors=True)
+            new.rename(target)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+    return target / "files", target / "programs.img"
 
 
 class Bench:

@@ -169,8 +169,8 @@ def markdown(data, cpu_time=False):
 
 
 def first_words(text):
-    text = text.split("; transcript")[0].replace("|", "/")
-    return text if len(text) < 300 else text[:300] + "..."
+    text = text.split("; last output")[0].replace("|", "/")
+    return text if len(text) < 200 else text[:200] + "..."
 
 
 LEFT, RIGHT, WIDTH, BAR, GAP, TOP = 225, 50, 890, 9, 9, 66
