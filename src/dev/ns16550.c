@@ -416,6 +416,16 @@ static void reset(struct device *dev)
         chardev_receive_ready(u->config.chardev);
 }
 
+static void info(struct device *dev, FILE *f)
+{
+    static const char *const names[8] = { "modem", "THRE", "data", "line", "?", "?", "timeout" };
+    const struct ns16550 *u = container_of(dev, struct ns16550, dev);
+    uint8_t id = interrupt_id(u);
+
+    state_dump(&state, u, f);
+    fprintf(f, "  interrupt: %s\n", id == IIR_NONE ? "none" : names[id >> 1 & 7]);
+}
+
 static void destroy(struct device *dev)
 {
     struct ns16550 *u = container_of(dev, struct ns16550, dev);
@@ -431,6 +441,7 @@ static const struct dev_class class = {
     .state = &state,
     .reset = reset,
     .destroy = destroy,
+    .info = info,
 };
 
 int ns16550_create(struct bus *bus, const struct ns16550_config *config, struct ns16550 **out)
