@@ -82,9 +82,24 @@ static void print_system(const struct vcpu_state *s, FILE *f)
             s->xcr0, s->tsc, s->insn_count);
     fprintf(f, "STAR=%016" PRIx64 " LSTAR=%016" PRIx64 " KGSBASE=%016" PRIx64 "\n", s->star,
             s->lstar, s->kernel_gs_base);
-    fprintf(f, "APIC base=%" PRIx64 " id=%x svr=%x tpr=%x timer=%x lint0=%x lint1=%x\n",
-            s->lapic.base, s->lapic.id, s->lapic.svr, s->lapic.tpr, s->lapic.lvt_timer,
-            s->lapic.lvt_lint0, s->lapic.lvt_lint1);
+}
+
+/* Vectors 255 to 0. */
+static void print_vectors(const char *name, const uint32_t bits[8], FILE *f)
+{
+    fprintf(f, "%s=", name);
+    for (unsigned i = 8; i-- > 0;)
+        fprintf(f, "%08x%c", bits[i], i ? ' ' : '\n');
+}
+
+static void print_lapic(const struct lapic_state *a, FILE *f)
+{
+    fprintf(f, "APIC base=%" PRIx64 " id=%x svr=%x tpr=%x timer=%x lint0=%x lint1=%x\n", a->base,
+            a->id, a->svr, a->tpr, a->lvt_timer, a->lvt_lint0, a->lvt_lint1);
+    print_vectors("IRR", a->irr, f);
+    print_vectors("ISR", a->isr, f);
+    fprintf(f, "APIC timer at %" PRIu64 " ns, TSC deadline %" PRIu64 "\n", a->timer_deadline_ns,
+            a->tsc_deadline);
 }
 
 static void print_fpu(const struct vcpu_state *s, FILE *f)
@@ -104,5 +119,6 @@ void vcpu_state_print(const struct vcpu_state *s, FILE *f)
     print_flags(s, f);
     print_segments(s, f);
     print_system(s, f);
+    print_lapic(&s->lapic, f);
     print_fpu(s, f);
 }

@@ -245,6 +245,25 @@ static void test_extint(void **state)
     finish(0);
 }
 
+/* An ExtINT message that meets IF clear waits for STI, as an interrupt does. */
+static void test_extint_message_blocked(void **state)
+{
+    struct soft_cpu *c = m.cpu[0];
+
+    (void)state;
+    c->s.mp_state = MP_RUNNABLE;
+    c->rflags &= ~(uint32_t)X86_IF;
+    lapic_msi(&m.vm, 0xfee00000, 0x700);
+    run(0);
+    assert_int_equal(finish(0), 0);
+    assert_int_equal(atomic_load(&c->attention), 0);
+    soft_set_rflags(c, soft_get_rflags(c) | X86_IF);
+    assert_true(atomic_load(&c->attention) & ATT_EVENT);
+    run(0);
+    assert_int_equal(finish(0), SOFT_EXIT);
+    assert_int_equal(m.run[0].exit, CPU_EXIT_EXTINT);
+}
+
 static void test_init_sipi(void **state)
 {
     struct soft_cpu *c = m.cpu[1];
@@ -320,7 +339,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(test_message_wakes), T(test_timer_wakes), T(test_masked_does_not_wake),
         T(test_kick),          T(test_halt_exit),   T(test_shadow_holds_back),
-        T(test_extint),        T(test_init_sipi),   T(test_exclusive),
+        T(test_extint),        T(test_extint_message_blocked),
+        T(test_init_sipi),     T(test_exclusive),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

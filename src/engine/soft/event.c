@@ -247,7 +247,8 @@ static bool inside_instruction(const struct soft_cpu *c)
 
 static bool is_blocked(struct soft_cpu *c)
 {
-    return c->s.nmi_pending || atomic_load(&c->inbox.extint) || lapic_has_irr(c);
+    return c->s.nmi_pending || atomic_load(&c->inbox.extint) ||
+           atomic_load(&c->inbox.extint_msg) || lapic_has_irr(c);
 }
 
 static int leave(struct soft_cpu *c)
