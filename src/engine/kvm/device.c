@@ -57,23 +57,12 @@ static const struct {
     { KVM_CAP_ADJUST_CLOCK, "KVM_SET_CLOCK", "2.6.33" },
 };
 
-/* There is no device: is there no hardware, or no module? */
 static void explain_missing(char *why, size_t size)
 {
     struct kvm_cpu_facts f;
 
     kvm_cpu_facts(&f);
-    if (f.vmx || f.svm)
-        snprintf(why, size, "there is no " DEVICE ", but the CPU has %s: as root, modprobe %s",
-                 f.svm ? "AMD-V" : "VT-x", f.svm ? "kvm-amd" : "kvm-intel");
-    else if (f.hypervisor)
-        snprintf(why, size,
-                 "there is no " DEVICE ": this host is a virtual machine without VT-x or AMD-V; "
-                 "nested virtualization is switched on in the host below it, if at all");
-    else
-        snprintf(why, size,
-                 "there is no " DEVICE ": this CPU shows no VT-x or AMD-V; it may be switched "
-                 "off in the firmware's setup");
+    kvm_explain_missing(&f, why, size);
 }
 
 static void explain_denied(char *why, size_t size)
@@ -81,21 +70,18 @@ static void explain_denied(char *why, size_t size)
     struct stat st = { 0 };
     const struct group *g = stat(DEVICE, &st) == 0 ? getgrgid(st.st_gid) : NULL;
 
-    if (g && st.st_gid != 0 && (st.st_mode & 060) == 060)
-        snprintf(why, size,
-                 "no permission to open " DEVICE ": join its group (as root, usermod -aG %s "
-                 "USER) and log in again",
-                 g->gr_name);
-    else
-        snprintf(why, size,
-                 "no permission to open " DEVICE ": only root may; as root, chgrp kvm " DEVICE
-                 " && chmod 660 " DEVICE ", and be in that group");
+    kvm_explain_denied(g && st.st_gid != 0 && (st.st_mode & 060) == 060 ? g->gr_name : NULL, why,
+                       size);
 }
 
 static int check_device(int fd, char *why, size_t size)
 {
     int version = kvm_ioctl_value(fd, KVM_GET_API_VERSION, 0);
 
+    if (version < 0) {
+        snprintf(why, size, DEVICE " is not KVM's device: %s", strerror(-version));
+        return -ENOTSUP;
+    }
     if (version != KVM_API_VERSION) {
         snprintf(why, size, DEVICE " speaks version %d of KVM's interface, and not %d", version,
                  KVM_API_VERSION);

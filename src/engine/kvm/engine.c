@@ -24,25 +24,13 @@ static int probe(char *why, int why_size)
 /* Before KVM says EINVAL. */
 static int check_limits(const struct engine_vm *vm, char *err, size_t size)
 {
-    const struct engine_config *c = &vm->config;
-    const int max = kvm_has(vm->dev, KVM_CAP_MAX_VCPUS);
-    const struct mem_slot *last = c->mem->nslots ? &c->mem->slots[c->mem->nslots - 1] : NULL;
+    const struct mem *mem = vm->config.mem;
+    const struct mem_slot *last = mem->nslots ? &mem->slots[mem->nslots - 1] : NULL;
     struct kvm_limits limits;
 
-    if (max > 0 && c->ncpus > (unsigned)max) {
-        snprintf(err, size, "this host's KVM runs at most %d CPUs in a VM; give --cpus %d", max,
-                 max);
-        return -E2BIG;
-    }
-    if (kvm_limits(&limits) == 0 && last && limits.phys_bits && limits.phys_bits < 64 &&
-        (last->gpa + last->size - 1) >> limits.phys_bits) {
-        snprintf(err, size,
-                 "the guest's memory ends above the %u address bits of this host's CPU; give less "
-                 "--memory",
-                 limits.phys_bits);
-        return -E2BIG;
-    }
-    return 0;
+    if (kvm_limits(&limits) < 0)
+        return 0; /* what follows says why */
+    return kvm_limits_check(&limits, vm->config.ncpus, last ? last->gpa + last->size : 0, err, size);
 }
 
 static int make_vm(struct engine_vm *vm, char *err, size_t size)

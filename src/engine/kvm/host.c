@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Facts and limits of this host, for people. */
 #include <cpuid.h>
+#include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -38,4 +40,50 @@ int kvm_limits(struct kvm_limits *l)
         l->phys_bits = a & 0xff;
     close(dev);
     return 0;
+}
+
+int kvm_limits_check(const struct kvm_limits *l, unsigned ncpus, uint64_t end, char *err, size_t size)
+{
+    if (l->max_vcpus > 0 && ncpus > (unsigned)l->max_vcpus) {
+        snprintf(err, size, "this host's KVM runs at most %d CPUs in a VM; give --cpus %d",
+                 l->max_vcpus, l->max_vcpus);
+        return -E2BIG;
+    }
+    if (end && l->phys_bits && l->phys_bits < 64 && (end - 1) >> l->phys_bits) {
+        snprintf(err, size,
+                 "the guest's memory ends above the %u address bits of this host's CPU; give less "
+                 "--memory",
+                 l->phys_bits);
+        return -E2BIG;
+    }
+    return 0;
+}
+
+/* There is no device: is there no hardware, or no module? */
+void kvm_explain_missing(const struct kvm_cpu_facts *f, char *why, size_t size)
+{
+    if (f->vmx || f->svm)
+        snprintf(why, size, "there is no /dev/kvm, but the CPU has %s: as root, modprobe %s",
+                 f->svm ? "AMD-V" : "VT-x", f->svm ? "kvm-amd" : "kvm-intel");
+    else if (f->hypervisor)
+        snprintf(why, size,
+                 "there is no /dev/kvm: this host is a virtual machine without VT-x or AMD-V; "
+                 "nested virtualization is switched on in the host below it, if at all");
+    else
+        snprintf(why, size,
+                 "there is no /dev/kvm: this CPU shows no VT-x or AMD-V; it may be switched "
+                 "off in the firmware's setup");
+}
+
+void kvm_explain_denied(const char *group, char *why, size_t size)
+{
+    if (group)
+        snprintf(why, size,
+                 "no permission to open /dev/kvm: join its group (as root, usermod -aG %s USER) "
+                 "and log in again",
+                 group);
+    else
+        snprintf(why, size,
+                 "no permission to open /dev/kvm: only root may; as root, chgrp kvm /dev/kvm && "
+                 "chmod 660 /dev/kvm, and be in that group");
 }

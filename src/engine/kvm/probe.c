@@ -190,12 +190,20 @@ static void tell(int fd, const struct report *r)
     (void)n; /* the parent sees the end of the pipe */
 }
 
-static void child(int dev, int fd)
+/* It may be in KVM_RUN for long: it ends with its parent, however that ends. */
+static int end_with(pid_t parent)
+{
+    int rc = prctl(PR_SET_PDEATHSIG, SIGKILL);
+
+    /* Before the call, and nobody would have told. */
+    return rc < 0 || getppid() != parent ? -ESRCH : 0;
+}
+
+static void child(int dev, int fd, pid_t parent)
 {
     struct probe_vm p = { .dev = dev };
     struct report r = { 0 };
-    /* It may be in KVM_RUN for long: it ends with its parent. */
-    int rc = prctl(PR_SET_PDEATHSIG, SIGKILL);
+    int rc = end_with(parent);
     uint64_t native = choose_clock(&p.clock);
 
     p.what = "starting";
@@ -285,6 +293,7 @@ static void judge(struct kvm_probe *p)
 
 static void run_child(struct kvm_probe *p, int dev, uint64_t begin)
 {
+    const pid_t self = getpid();
     int fds[2], status;
     pid_t pid;
 
@@ -295,7 +304,7 @@ static void run_child(struct kvm_probe *p, int dev, uint64_t begin)
     }
     pid = fork();
     if (pid == 0)
-        child(dev, fds[1]);
+        child(dev, fds[1], self);
     close(fds[1]);
     if (pid < 0) {
         p->status = -errno;

@@ -12,6 +12,7 @@
 #define ENGINE_KVM_PROBE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* KVM is taken if each mode is less than so many times slower than native. */
@@ -47,5 +48,14 @@ struct kvm_limits {
 };
 /* Returns 0, or a negative errno if there is no KVM. */
 int kvm_limits(struct kvm_limits *l);
+/* Whether a VM with ncpus CPUs and memory up to end is within them.  Returns
+ * 0, or -E2BIG and what to do. */
+int kvm_limits_check(const struct kvm_limits *l, unsigned ncpus, uint64_t end, char *err,
+                     size_t size);
+
+/* Why there is no /dev/kvm, and why it may not be opened (group: whose members
+ * may, or NULL), and what to do. */
+void kvm_explain_missing(const struct kvm_cpu_facts *f, char *why, size_t size);
+void kvm_explain_denied(const char *group, char *why, size_t size);
 
 #endif
