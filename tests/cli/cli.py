@@ -13,8 +13,10 @@ import tap  # noqa: E402
 from tap import check, skip  # noqa: E402, F401
 
 BULKHEAD = os.environ.get("BULKHEAD", str(ROOT / "build" / "bulkhead"))
-# Against hanging; sanitizer builds on a busy machine are slow.
+# Against hanging; sanitizer builds on a busy machine are slow. PATIENCE is for machines that are
+# slower than that.
 LIMIT = 60
+PATIENCE = float(os.environ.get("PATIENCE", "1"))
 NOBODY = 65534
 
 
