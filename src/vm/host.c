@@ -87,13 +87,15 @@ static bool read_key(const char *path, const char *key, char *text, size_t size)
 
 static void add_kvm(struct host_report *r, const struct kvm_probe *p)
 {
+    /* One that is too slow can be had by name. */
+    const bool slow = !p->fair && (p->status == 0 || p->status == -ETIMEDOUT);
     struct host_finding *f = add(r, "engines", "kvm", p->fair ? HOST_GOOD : HOST_MISSING, "%s (%s)",
-                                 p->fair     ? "can be used"
-                                 : p->status ? "cannot be used"
-                                             : "not taken by auto",
+                                 p->fair ? "can be used"
+                                 : slow  ? "not taken by auto"
+                                         : "cannot be used",
                                  p->why);
 
-    if (!p->fair && p->status == 0)
+    if (slow)
         advise(f, "this /dev/kvm is a software variant; use the software engine, or ask the "
                   "host's owner for nested virtualization");
     if (p->fair && !r->engine[0])
