@@ -46,6 +46,7 @@ enum cpu_exit {
     CPU_EXIT_INTR,          /* vcpu_kick or immediate_exit */
     CPU_EXIT_RESET,         /* INIT on the bootstrap processor when asked for (unused by KVM) */
     CPU_EXIT_ERROR,         /* the engine cannot go on: run->error */
+    CPU_EXIT_TAPE,          /* the tape that is played is over (cpu/tape.h) */
 };
 
 /* Shared between VM and engine; written by one side at a time. */
@@ -79,6 +80,7 @@ struct cpu_run {
     uint8_t io_data[CPU_IO_PAGE];   /* the string page of I/O exits */
 };
 
+struct cpu_tape;
 struct engine_vm;
 struct vcpu;
 
@@ -88,6 +90,7 @@ struct engine_config {
     const struct cpu_model *model;  /* borrowed */
     unsigned ncpus;                 /* 1 to CPU_MAX_VCPUS; APIC ids are 0 to ncpus-1 */
     bool perf_map;                  /* name translated code for perf (/tmp/perf-PID.map) */
+    struct cpu_tape *tape;          /* borrowed; NULL: neither record nor play; else one vCPU */
 };
 
 /* A counter that the guest polls, answered inside the engine:
@@ -106,6 +109,7 @@ struct cpu_counter {
 struct engine_ops {
     const char *name;               /* "interp", "bt", "kvm" */
     const char *description;
+    bool tapes;                     /* it can record and play (cpu/tape.h) */
 
     /* 0 if this engine can run on this host (*why may hold a remark), or
      * CPU_PROBE_POOR or a negative errno, and why.  May take two seconds. */

@@ -59,6 +59,22 @@ static int check_devices(const struct vm_config *c, char *err, size_t err_size)
     return 0;
 }
 
+/* One CPU, and nothing that writes to its memory beside it. */
+static int check_tape(const struct vm_config *c, char *err, size_t err_size)
+{
+    const char *option = c->record ? "--record" : "--replay";
+
+    if (!c->record && !c->replay)
+        return 0;
+    if (c->record && c->replay)
+        return fail(err, err_size, "--record and --replay do not go together");
+    if (c->cpus != 1)
+        return fail(err, err_size, "%s needs --cpus 1", option);
+    if (c->ndisks || c->nnet)
+        return fail(err, err_size, "%s: disks and network cards cannot be recorded yet", option);
+    return 0;
+}
+
 int config_finish(struct vm_config *c, char *err, size_t err_size)
 {
     int rc = c->nserial ? 0 : setting_set(config_setting("serial"), c, "stdio", err, err_size);
@@ -69,6 +85,8 @@ int config_finish(struct vm_config *c, char *err, size_t err_size)
         rc = check_disks(c, err, err_size);
     if (rc == 0)
         rc = check_devices(c, err, err_size);
+    if (rc == 0)
+        rc = check_tape(c, err, err_size);
     if (rc == 0 && c->save_state && !c->stop_at)
         rc = fail(err, err_size, "--save-state needs --stop-at N");
     return rc;

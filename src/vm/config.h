@@ -77,6 +77,9 @@ struct vm_config {
     uint64_t stop_at;           /* instructions of vCPU 0 after which to end; 0: none */
     char *save_state;           /* file to write at the end by stop_at */
     char *load_state;           /* file to continue from */
+    char *record;               /* file to write what comes to the CPU to */
+    char *record_at;            /* where its state is kept: "events" or "blocks"; never NULL */
+    char *replay;               /* file to take that from */
 };
 
 /* All defaults.  Returns 0 or -ENOMEM (free it all the same). */

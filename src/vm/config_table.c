@@ -27,6 +27,7 @@ static const char *const disk_formats[] = { "raw", NULL };
 static const char *const disk_aio[] = { "auto", "io_uring", "threads", NULL };
 static const char *const net_types[] = { "none", "user", NULL };
 static const char *const net_models[] = { "virtio", NULL };
+static const char *const record_at[] = { "events", "blocks", NULL };
 static const char *const drivers[] = { "isa-debug-exit", NULL };
 
 static int check_name(const char *text, char *err, size_t err_size)
@@ -203,6 +204,13 @@ const struct setting config_table[] = {
       .max = INT64_MAX, IN(stop_at), .help = "end after N instructions of CPU 0" },
     { .key = "save-state", .option = "save-state", .arg = "FILE", .type = SETTING_FILE, .min = 1,
       IN(save_state), .help = "save the state there when --stop-at ends the machine" },
+    { .key = "record.file", .option = "record", .arg = "FILE", .type = SETTING_FILE, .min = 1,
+      IN(record), .help = "record the run of one CPU in software" },
+    { .key = "record.at", .option = "record-at", .arg = "WHERE", .type = SETTING_CHOICE,
+      .choices = record_at, .fallback = "events", IN(record_at),
+      .help = "where the CPU's state is kept with it, to be compared" },
+    { .key = "replay", .option = "replay", .arg = "FILE", .type = SETTING_FILE, .min = 1,
+      IN(replay), .help = "run as recorded, on any software engine, and compare" },
 
     { .group = "Messages", .key = "stats", .option = "stats", .type = SETTING_FLAG, IN(stats),
       .help = "print instructions, time and speed at the end" },

@@ -15,11 +15,21 @@ static void note(struct vm *vm, const char *name, const char *why)
     snprintf(vm->engine_note + len, sizeof(vm->engine_note) - len, "; not %s: %s", name, why);
 }
 
+/* What ops->probe says, and whether it can do what is asked for. */
+static int probe(const struct vm *vm, const struct engine_ops *ops, char *why, int why_size)
+{
+    if ((vm->config.record || vm->config.replay) && !ops->tapes) {
+        snprintf(why, (size_t)why_size, "it cannot record or replay");
+        return -ENOTSUP;
+    }
+    return ops->probe(why, why_size);
+}
+
 /* By name: one that runs badly is taken all the same. */
 static int take_named(struct vm *vm, const struct engine_ops *ops, char *err, size_t err_size)
 {
     char why[240] = "";
-    int rc = ops->probe(why, sizeof(why));
+    int rc = probe(vm, ops, why, sizeof(why));
 
     if (rc < 0) {
         snprintf(err, err_size, "engine %s cannot run here: %s", ops->name, why);
@@ -38,7 +48,7 @@ static int take_first(struct vm *vm, char *err, size_t err_size)
 {
     for (unsigned i = 0; engines[i]; i++) {
         char why[240] = "";
-        int rc = engines[i]->probe(why, sizeof(why));
+        int rc = probe(vm, engines[i], why, sizeof(why));
 
         if (rc == 0) {
             vm->engine = engines[i];

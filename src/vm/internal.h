@@ -22,6 +22,8 @@
 #define VM_TSC_HZ 1000000000ULL
 
 struct monitor;
+struct recorder;
+struct player;
 
 enum vm_want { VM_WANT_PARK, VM_WANT_RUN, VM_WANT_QUIT };
 
@@ -57,6 +59,9 @@ struct vm {
     struct chardev *serial[VM_SERIAL_PORTS];
     struct chardev *console;    /* the one on stdio, or NULL */
     struct monitor *monitor;
+    struct recorder *recorder;  /* --record; NULL: none */
+    struct player *player;      /* --replay; NULL: none */
+    bool taping;                /* the recorder has begun */
     struct vm_vcpu *vcpus;
     int signal_fd, timeout_fd;
     uint64_t start_ns;          /* host time of vm_run */
@@ -83,6 +88,21 @@ void vm_kick_all(struct vm *vm);
 /* With the control lock held: all are out, run the tasks soon. */
 void vm_post_tasks(struct vm *vm);
 uint64_t vm_instructions(struct vm *vm);
+
+/* tape.c.  Open the file, before the vCPUs are made; begin when the machine is as
+ * it starts.  0, or a negative errno with a message in err. */
+int vm_open_tape(struct vm *vm, char *err, size_t err_size);
+struct cpu_tape *vm_tape(struct vm *vm);
+int vm_begin_tape(struct vm *vm, char *err, size_t err_size);
+/* False: not playing, or an exit that the VM answers in any case. */
+bool vm_play_exit(struct vm_vcpu *v, bool *stop);
+/* An exit was answered. */
+void vm_record_exit(struct vm_vcpu *v);
+void vm_record_a20(struct vm *vm, bool enabled);
+void vm_record_eoi_exits(struct vm *vm, const uint64_t bitmap[4]);
+/* The vCPUs have ended. */
+void vm_end_tape(struct vm *vm);
+void vm_free_tape(struct vm *vm);
 
 /* disks.c.  Returns 0, or a negative errno with a message in err. */
 int vm_open_disks(struct vm *vm, char *err, size_t err_size);

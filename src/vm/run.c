@@ -159,6 +159,10 @@ static void do_reset(struct vm *vm, void *opaque)
 
 void vm_reset(struct vm *vm)
 {
+    if (vm->recorder || vm->player) {
+        vm_end(vm, VM_OK, "guest rebooted, where a recording ends");
+        return;
+    }
     vm_when_parked(vm, do_reset, NULL);
 }
 
@@ -276,6 +280,7 @@ int vm_run(struct vm *vm)
     else
         loop_run(vm->loop);
     vm_join_vcpus(vm);
+    vm_end_tape(vm);
     if (vm->timeout_fd >= 0)
         close(vm->timeout_fd);
     if (vm->signal_fd >= 0)

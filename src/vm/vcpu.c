@@ -142,7 +142,20 @@ static enum next (*const exit_handlers[])(struct vm_vcpu *v) = {
     [CPU_EXIT_INTR] = exit_nothing,
     [CPU_EXIT_RESET] = exit_reset,
     [CPU_EXIT_ERROR] = exit_error,
+    [CPU_EXIT_TAPE] = exit_nothing,
 };
+
+static enum next answer(struct vm_vcpu *v)
+{
+    enum next next;
+    bool stop;
+
+    if (vm_play_exit(v, &stop))
+        return stop ? STOP : CONTINUE;
+    next = exit_handlers[v->run->exit](v);
+    vm_record_exit(v);
+    return next;
+}
 
 /* Wait until this vCPU may run; false: the machine ends. */
 static bool park(struct vm_vcpu *v)
@@ -184,7 +197,7 @@ static void *vcpu_main(void *opaque)
                    strerror(rc < 0 ? -rc : EINVAL));
             next = STOP;
         } else {
-            next = exit_handlers[v->run->exit](v);
+            next = answer(v);
         }
         if (next == STOP || (v->run->exit == CPU_EXIT_INTR && must_park(v)))
             run = park(v);

@@ -73,8 +73,10 @@ static int make_memory(struct vm *vm, struct vm_error *error)
 
 static int make_vcpus(struct vm *vm, struct vm_error *error)
 {
-    const struct engine_config config = { .mem = vm->mem, .clock = &vm->clock, .perf_map = vm->config.perf_map,
-                                          .model = &vm->model, .ncpus = vm->config.cpus };
+    const struct engine_config config = { .mem = vm->mem, .clock = &vm->clock,
+                                          .perf_map = vm->config.perf_map,
+                                          .model = &vm->model, .ncpus = vm->config.cpus,
+                                          .tape = vm_tape(vm) };
     char err[200];
     int rc = cpu_model_init(&vm->model, vm->config.cpu, vm->config.cpus, vm->tsc_hz, err,
                             sizeof(err));
@@ -165,6 +167,7 @@ static void eoi_bitmap(void *opaque, const uint64_t bitmap[4])
     struct vm *vm = opaque;
 
     vm->engine->set_eoi_exits(vm->engine_vm, bitmap);
+    vm_record_eoi_exits(vm, bitmap);
 }
 
 static void set_a20(void *opaque, unsigned n, bool level)
@@ -173,6 +176,7 @@ static void set_a20(void *opaque, unsigned n, bool level)
 
     (void)n;
     vm->engine->set_a20(vm->engine_vm, level);
+    vm_record_a20(vm, level);
 }
 
 static int make_bus(struct vm *vm, struct vm_error *error)
@@ -187,8 +191,11 @@ static int make_bus(struct vm *vm, struct vm_error *error)
     vm->bus->msi = bus_msi;
     vm->bus->extint = bus_extint;
     vm->bus->request = bus_request_handler;
-    vm->bus->doorbell_add = bus_doorbell_add;
-    vm->bus->doorbell_del = bus_doorbell_del;
+    /* With a tape each notification is an exit: a signal would leave no trace. */
+    if (!vm_tape(vm)) {
+        vm->bus->doorbell_add = bus_doorbell_add;
+        vm->bus->doorbell_del = bus_doorbell_del;
+    }
     vm->bus->doorbell_opaque = vm;
     vm->bus->msi_opaque = vm->bus->extint_opaque = vm->bus->request_opaque = vm;
     return 0;
@@ -312,11 +319,27 @@ static int set_state(struct vm *vm, struct vm_error *error)
     return rc < 0 ? fail(error, rc, VM_WRONG_USAGE, "%s", err) : 0;
 }
 
+static int open_tape(struct vm *vm, struct vm_error *error)
+{
+    char err[280];
+    int rc = vm_open_tape(vm, err, sizeof(err));
+
+    return rc < 0 ? fail(error, rc, VM_WRONG_USAGE, "%s", err) : 0;
+}
+
+static int begin_tape(struct vm *vm, struct vm_error *error)
+{
+    char err[280];
+    int rc = vm_begin_tape(vm, err, sizeof(err));
+
+    return rc < 0 ? fail(error, rc, VM_WRONG_USAGE, "%s", err) : 0;
+}
+
 static int make(struct vm *vm, struct vm_error *error)
 {
     static int (*const steps[])(struct vm *vm, struct vm_error *error) = {
-        open_kernel, make_disks, make_nets, choose_engine, make_memory, make_vcpus, make_bus,
-        make_serial, make_board, set_state,
+        open_kernel, make_disks, make_nets, choose_engine, open_tape, make_memory, make_vcpus,
+        make_bus, make_serial, make_board, set_state, begin_tape,
     };
     int rc = monitor_create(&vm->monitor, vm);
 
@@ -379,6 +402,7 @@ void vm_destroy(struct vm *vm)
     if (vm->loop)
         loop_destroy(vm->loop);
     destroy_vcpus(vm);
+    vm_free_tape(vm);
     mem_destroy(vm->mem);
     boot_close(vm->boot);
     monitor_destroy(vm->monitor);

@@ -24,6 +24,7 @@ enum vm_status {
     VM_WRONG_USAGE = 2,
     VM_GUEST_CRASHED = 3,
     VM_TIMEOUT = 4,
+    VM_REPLAY_DIFFERS = 5,
 };
 
 /* One line for the user, and the status that goes with it. */

@@ -81,6 +81,16 @@ static const uint8_t *call_function(struct soft_cpu *c, uint64_t offset)
     return NULL;
 }
 
+/* Called from translated code while each block is recorded: arg is the block's
+ * offset in its page, behind 16 bits the flags that are right there, and
+ * behind 32 where the code goes on. */
+static const uint8_t *call_record(struct soft_cpu *c, uint64_t arg)
+{
+    soft_rip(c) = c->words[W_PAGE] + (arg & 0xffff);
+    soft_tape_block(c, arg >> 16 & 0xffff);
+    return bt_of(c)->rx + (arg >> 32);
+}
+
 /* ---- dispatch --------------------------------------------------------------------------- */
 
 static unsigned block_mode(const struct soft_cpu *c)
@@ -158,7 +168,7 @@ static bool translatable(const struct soft_cpu *c)
 static bool within_count(struct soft_cpu *c)
 {
     struct bt *bt = bt_of(c);
-    uint64_t stop = c->run->stop_count;
+    uint64_t stop = c->stop_count;
 
     if (bt->unchained != (stop != 0)) {
         bt->unchained = stop != 0;
@@ -224,6 +234,8 @@ static int piece(struct soft_cpu *c)
     struct bt *bt = bt_of(c);
     bool plain = bt->plain;
     struct tblock *b;
+    uint64_t count;
+    uint32_t rf;
     int r;
 
     bt->plain = false;
@@ -237,7 +249,12 @@ static int piece(struct soft_cpu *c)
         return soft_run_piece(c);
     prepare(c);
     bt->entries++;
+    count = c->insn_count;
+    rf = c->rflags & X86_RF;
+    c->rflags &= ~(uint32_t)X86_RF;
     r = bt->enter(c, bt->rx + b->code);
+    if (unlikely(rf) && r == LEAVE_ATTENTION && count == c->insn_count)
+        c->rflags |= rf;        /* it had no time for an instruction */
     if (r == LEAVE_FUNCTION)
         return c->pending_exit;
     if (r == LEAVE_LINK)
@@ -404,7 +421,7 @@ static int vcpu_create(struct vcpu **out, struct engine_vm *vm, unsigned id)
         vcpu_destroy(*out);
         return -ENOMEM;
     }
-    bt_emit_trampolines(c->translator, call_function);
+    bt_emit_trampolines(c->translator, call_function, call_record);
     bt_cache_flush(c->translator);
     if (c->vm->perf_map)
         bt_perf_open(c->translator);

@@ -137,7 +137,7 @@ struct bt {
     uint64_t gen;           /* c->fetch_gen that jumps stand for */
     uint64_t changes;       /* mem->code_changes seen */
     int (*enter)(struct soft_cpu *c, const uint8_t *code);
-    uint8_t *leave, *link, *slow, *indirect;    /* writable addresses, for emission */
+    uint8_t *leave, *link, *slow, *indirect, *record;   /* writable addresses, for emission */
     uint64_t flushes;
     bool unchained;         /* blocks do not jump to each other */
     bool plain;             /* the next block is to have no shared probes: one failed */
@@ -172,9 +172,10 @@ void bt_drop_stale(struct soft_cpu *c);
 const struct site *bt_find_site(struct bt *bt, uintptr_t host);
 
 /* trampoline.c: code that translations share; called once.  slow is what the
- * code for a site's function calls: it returns where to go on, or NULL to
- * leave with LEAVE_FUNCTION. */
-void bt_emit_trampolines(struct bt *bt, const uint8_t *(*slow)(struct soft_cpu *c, uint64_t site));
+ * code for a site's function calls, record what tells the recorder of a block:
+ * they return where to go on, or NULL to leave with LEAVE_FUNCTION. */
+typedef const uint8_t *(*bt_call)(struct soft_cpu *c, uint64_t arg);
+void bt_emit_trampolines(struct bt *bt, bt_call slow, bt_call record);
 
 /* translate.c: a block at this place, or NULL if its first instruction does
  * not lie in the page or there is no room (then after a flush). */

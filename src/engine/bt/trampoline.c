@@ -81,9 +81,9 @@ static uint8_t *emit_leave(struct emit *e)
     return at;
 }
 
-/* R11: offset of the site.  Call slow(c, site); go on where it says, or return
- * LEAVE_FUNCTION. */
-static uint8_t *emit_slow(struct emit *e, const uint8_t *(*slow)(struct soft_cpu *c, uint64_t site))
+/* R11: the argument, for slow the offset of the site.  Go on where the function
+ * says, or return LEAVE_FUNCTION. */
+static uint8_t *emit_slow(struct emit *e, bt_call slow)
 {
     uint8_t *at = e->p, *out;
 
@@ -145,13 +145,14 @@ static uint8_t *emit_link(struct emit *e, const uint8_t *leave)
     return at;
 }
 
-void bt_emit_trampolines(struct bt *bt, const uint8_t *(*slow)(struct soft_cpu *c, uint64_t site))
+void bt_emit_trampolines(struct bt *bt, bt_call slow, bt_call record)
 {
     struct emit e = { .p = bt->rw, .end = bt->rw + bt->code_size };
     uint8_t *enter = emit_enter(&e);
 
     bt->enter = (int (*)(struct soft_cpu *, const uint8_t *))(void *)(bt->rx + (enter - bt->rw));
     bt->slow = emit_slow(&e, slow);
+    bt->record = emit_slow(&e, record);
     bt->indirect = emit_indirect(&e);
     bt->leave = emit_leave(&e);         /* indirect falls into it */
     bt->link = emit_link(&e, bt->leave);

@@ -143,6 +143,20 @@ static void emit_out(struct translation *t, uint8_t *poll, bool live)
     emit_patch(emit_jmp(e), t->bt->leave);
 }
 
+/* Tell the recorder of the block; flags says which are right here. */
+static void emit_record(struct translation *t, unsigned flags)
+{
+    struct emit *e = &t->e;
+    uint64_t arg = t->offset | (uint64_t)flags << 16, cont;
+
+    /* MOV of 64 bits and the jump: 15 bytes. */
+    cont = bt_code_offset(t, e->p) + 15;
+    emit8(e, 0x49);
+    emit8(e, 0xbb);
+    emit64(e, arg | cont << 32);
+    emit_patch(emit_jmp(e), t->bt->record);
+}
+
 /* Does control go on behind the block? */
 static bool falls_out(const struct item *last)
 {
@@ -159,6 +173,8 @@ static bool emit_block(struct translation *t)
     t->saved = false;
     t->held = -1;
     t->b->body = bt_code_offset(t, t->e.p);
+    if (t->c->tape && t->c->tape->blocks)
+        emit_record(t, t->b->needs);
     for (unsigned n = 0; n < t->n; n++) {
         struct item *i = &t->items[n];
 

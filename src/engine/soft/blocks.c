@@ -366,13 +366,13 @@ int soft_settle(struct soft_cpu *c, int r)
     }
 }
 
-/* A whole block at full speed. */
-static int run_block(struct soft_cpu *c, struct block *b)
+/* A whole block at full speed, or its first n instructions. */
+static int run_block(struct soft_cpu *c, struct block *b, unsigned n)
 {
     const struct insn *i = b->insns, *first = i;
     int r = 0;
 
-    c->block_end = i + b->n;
+    c->block_end = i + n;
     c->rflags &= ~(uint32_t)X86_RF;
     do {
         r = i->fn(c, i);
@@ -466,34 +466,19 @@ int soft_step_one(struct soft_cpu *c)
     return traps(c);
 }
 
-/* How the next piece has to be run. */
-int soft_run_piece(struct soft_cpu *c)
+int soft_run_limited(struct soft_cpu *c, uint64_t limit)
 {
-    uint64_t stop = c->run->stop_count;
     struct block *b;
+    unsigned n;
 
     /* The T bit of a task that was switched to (SDM 3A 7.2.1). */
     if (unlikely(c->db_pending) && !(c->shadow & SHADOW_MOV_SS)) {
         c->step = false;
         return traps(c);
     }
-
-    c->rep_limit = REP_BATCH;
-    if (unlikely(stop)) {
-        uint64_t left = stop > c->insn_count ? stop - c->insn_count : 0;
-
-        if (!left) {
-            c->run->exit = CPU_EXIT_COUNT;
-            return SOFT_EXIT;
-        }
-        if (left <= BLOCK_MAX) {
-            /* A trap is due after each iteration, or after the first. */
-            c->rep_limit = c->single || c->db_pending ? 1 : left;
-            return soft_step_one(c);
-        }
-        c->rep_limit = MIN(left - BLOCK_MAX, REP_BATCH);
-    }
+    c->rep_limit = MIN(limit, REP_BATCH);
     if (unlikely(c->single || c->shadow & (SHADOW_STI | SHADOW_MOV_SS) || c->db_pending)) {
+        /* A trap is due after each iteration, or after the first. */
         if (c->single || c->db_pending)
             c->rep_limit = 1;
         return soft_step_one(c);
@@ -503,15 +488,61 @@ int soft_run_piece(struct soft_cpu *c)
         return soft_settle(c, SOFT_FAULT);
     if (unlikely(!in_limit(c, b->bytes)))
         return soft_step_one(c);
-    return run_block(c, b);
+    n = b->n;
+    if (unlikely(limit < REP_BATCH)) {
+        /* A string instruction ends its block, so it is the last of them. */
+        n = (unsigned)MIN(n, limit);
+        c->rep_limit = limit - n + 1;
+    }
+    return run_block(c, b, n);
+}
+
+/* How the next piece has to be run. */
+int soft_run_piece(struct soft_cpu *c)
+{
+    const uint64_t stop = c->stop_count;
+
+    if (likely(!stop))
+        return soft_run_limited(c, UINT64_MAX);
+    if (stop > c->insn_count)
+        return soft_run_limited(c, stop - c->insn_count);
+    if (c->db_pending && !(c->shadow & SHADOW_MOV_SS))
+        return soft_run_limited(c, 1);
+    c->run->exit = CPU_EXIT_COUNT;
+    return SOFT_EXIT;
+}
+
+/* What comes between two pieces; true: the events may be looked at. */
+static bool attend(struct soft_cpu *c)
+{
+    return unlikely(atomic_load_explicit(&c->attention, memory_order_relaxed) ||
+                    c->s.mp_state != MP_RUNNABLE ||
+                    atomic_load_explicit(&c->run->immediate_exit, memory_order_relaxed));
+}
+
+static int record_piece(struct soft_cpu *c, int (*piece)(struct soft_cpu *c))
+{
+    if (attend(c)) {
+        int r;
+
+        soft_tape_point(c, TAPE_EVENTS, ~0ULL);
+        r = soft_events(c);
+        if (r)
+            return r;
+    }
+    if (c->tape->blocks)
+        soft_tape_block(c, X86_FLAGS_ARITH);
+    return piece(c);
 }
 
 int soft_run(struct soft_cpu *c, int (*piece)(struct soft_cpu *c))
 {
     int r = 0;
 
+    c->stop_count = c->run->stop_count;
     soft_io_complete(c);
     soft_unpark(c);
+    soft_tape_crowded(c);
     /* What an exit cut in two comes before any event. */
     if (c->in_delivery) {
         r = soft_resume_delivery(c);
@@ -520,10 +551,10 @@ int soft_run(struct soft_cpu *c, int (*piece)(struct soft_cpu *c))
     } else if (c->io.made) {
         r = soft_step_one(c);
     }
+    while (!r && unlikely(c->tape != NULL))
+        r = c->tape->playing ? soft_tape_piece(c, piece) : record_piece(c, piece);
     while (!r) {
-        if (unlikely(atomic_load_explicit(&c->attention, memory_order_relaxed) ||
-                     c->s.mp_state != MP_RUNNABLE ||
-                     atomic_load_explicit(&c->run->immediate_exit, memory_order_relaxed))) {
+        if (attend(c)) {
             r = soft_events(c);
             if (r)
                 break;

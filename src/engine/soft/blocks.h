@@ -19,6 +19,8 @@ int soft_run(struct soft_cpu *c, int (*piece)(struct soft_cpu *c));
 /* A block, or one instruction where something has to be looked at between two
  * (single step, breakpoints, shadows, an exact count). */
 int soft_run_piece(struct soft_cpu *c);
+/* The same, but at most limit instructions. */
+int soft_run_limited(struct soft_cpu *c, uint64_t limit);
 /* One instruction. */
 int soft_step_one(struct soft_cpu *c);
 /* What an instruction's result asks for: 0 to go on, or SOFT_EXIT. */

@@ -163,7 +163,9 @@ void soft_op_dirty_revoke(struct engine_vm *vm)
 void soft_op_clock_changed(struct engine_vm *vm)
 {
     for (unsigned n = 0; n < vm->soft.ncpus; n++)
-        if (vm->soft.cpus[n]) {
+        if (vm->soft.cpus[n] && vm->soft.tape) {
+            soft_tape_clock(vm->soft.cpus[n]);
+        } else if (vm->soft.cpus[n]) {
             lapic_rearm(vm->soft.cpus[n]);
             kvmclock_update(vm->soft.cpus[n]);
         }

@@ -32,6 +32,7 @@ void soft_op_dirty_revoke(struct engine_vm *vm);
 void soft_op_clock_changed(struct engine_vm *vm);
 
 #define SOFT_COMMON_OPS                                                                              \
+    .tapes = true, \
     .vcpu_page = soft_op_vcpu_page, \
     .vcpu_get_state = soft_op_vcpu_get_state, \
     .vcpu_set_state = soft_op_vcpu_set_state, \

@@ -37,7 +37,7 @@ void soft_get_state(struct soft_cpu *c, struct vcpu_state *s)
     s->rflags = soft_get_rflags(c);
     s->cr8 = lapic_get_cr8(c);
     s->shadows = (c->s.shadows & SHADOW_NMI) | (c->shadow & SHADOW_INSN);
-    s->tsc = soft_tsc(c);
+    s->tsc = soft_tsc_at(c, vm_clock_ns(c->vm->clock));
     s->insn_count = c->insn_count;
     get_pending(c, s);
     soft_fpu_get(c, s);

@@ -19,6 +19,9 @@
 #define ATT_WAKES  (ATT_KICK | ATT_EVENT | ATT_TIMER)
 #define SHADOW_ANY (SHADOW_STI | SHADOW_MOV_SS)
 
+enum { SIGNAL_SIPI = 1, SIGNAL_INIT = 2, SIGNAL_NMI = 4 };      /* TAPE_SIGNALS; SIPI's vector << 8 */
+enum { EXTINT_LINE = 1, EXTINT_MSG = 2 };                       /* TAPE_EXTINT */
+
 void soft_wake(struct soft_cpu *c)
 {
     if (atomic_load(&c->waiting) && (atomic_load(&c->attention) & ATT_WAKES))
@@ -30,6 +33,8 @@ static void sleep_in_halt(struct soft_cpu *c)
 {
     uint32_t bits;
 
+    if (soft_playing(c))
+        return;         /* what woke it comes with the tape */
     soft_park(c);
     atomic_store(&c->waiting, 1);
     while (!((bits = atomic_load(&c->attention)) & ATT_WAKES))
@@ -43,21 +48,30 @@ static void sleep_in_halt(struct soft_cpu *c)
 static void take_inbox(struct soft_cpu *c)
 {
     struct soft_inbox *in = &c->inbox;
+    uint64_t signals = 0;
 
-    if (atomic_exchange(&in->sipi, false)) {
+    if (atomic_exchange(&in->sipi, false))
+        signals = SIGNAL_SIPI | (uint64_t)atomic_load(&in->sipi_vector) << 8;
+    signals |= atomic_exchange(&in->init, false) ? SIGNAL_INIT : 0;
+    signals |= atomic_exchange(&in->nmi, false) ? SIGNAL_NMI : 0;
+    signals = soft_input(c, TAPE_SIGNALS, signals);
+    if (signals & SIGNAL_SIPI) {
         c->s.sipi_pending = true;
-        c->s.sipi_vector = atomic_load(&in->sipi_vector);
+        c->s.sipi_vector = (uint8_t)(signals >> 8);
     }
-    if (atomic_exchange(&in->init, false))
+    if (signals & SIGNAL_INIT)
         c->s.init_pending = true;
-    if (atomic_exchange(&in->nmi, false))
+    if (signals & SIGNAL_NMI)
         c->s.nmi_pending = true;
 }
 
 void soft_events_collect(struct soft_cpu *c)
 {
-    take_inbox(c);
-    lapic_take_inbox(c);
+    /* With a tape, what others have left is taken in at its stops only. */
+    if (!c->tape) {
+        take_inbox(c);
+        lapic_take_inbox(c);
+    }
     c->s.extint_request = atomic_load(&c->inbox.extint) || atomic_load(&c->inbox.extint_msg);
 }
 
@@ -150,10 +164,19 @@ static int resume_delivery(struct soft_cpu *c)
 }
 
 /* INTR of the PIC: the board does the acknowledge cycle. */
+static unsigned extint_asks(struct soft_cpu *c)
+{
+    unsigned now = (atomic_load(&c->inbox.extint) ? EXTINT_LINE : 0) |
+                   (atomic_load(&c->inbox.extint_msg) ? EXTINT_MSG : 0);
+
+    return (unsigned)soft_input(c, TAPE_EXTINT, now);
+}
+
 static bool extint_ready(struct soft_cpu *c)
 {
-    return atomic_load(&c->inbox.extint_msg) ||
-           (atomic_load(&c->inbox.extint) && lapic_accepts_extint(c));
+    unsigned asks = extint_asks(c);
+
+    return (asks & EXTINT_MSG) || ((asks & EXTINT_LINE) && lapic_accepts_extint(c));
 }
 
 static int ask_extint(struct soft_cpu *c)
@@ -230,6 +253,9 @@ static uint32_t take_attention(struct soft_cpu *c)
     } else {
         soft_take_flushes(c);
     }
+    if (atomic_load(&c->run->immediate_exit))
+        bits |= ATT_KICK;
+    bits = (uint32_t)soft_input(c, TAPE_ATTENTION, bits & ATT_WAKES);
     if (bits & ATT_TIMER)
         c->timer_armed = 0;
     if (bits & (ATT_TIMER | ATT_EVENT)) {
@@ -247,8 +273,7 @@ static bool inside_instruction(const struct soft_cpu *c)
 
 static bool is_blocked(struct soft_cpu *c)
 {
-    return c->s.nmi_pending || atomic_load(&c->inbox.extint) ||
-           atomic_load(&c->inbox.extint_msg) || lapic_has_irr(c);
+    return c->s.nmi_pending || extint_asks(c) || lapic_has_irr(c);
 }
 
 static int leave(struct soft_cpu *c)
@@ -272,7 +297,7 @@ int soft_events(struct soft_cpu *c)
             atomic_fetch_or(&c->attention, (bits & ATT_KICK) | ATT_EVENT);
             return 0;
         }
-        if ((bits & ATT_KICK) || atomic_load(&c->run->immediate_exit)) {
+        if (bits & ATT_KICK) {
             c->run->exit = CPU_EXIT_INTR;
             return leave(c);
         }
@@ -281,7 +306,8 @@ int soft_events(struct soft_cpu *c)
             r = wait_for_event(c);
         if (r == SOFT_EXIT)
             return leave(c);
-    } while (r == SOFT_JUMP || c->s.mp_state != MP_RUNNABLE || atomic_load(&c->attention));
+    } while (r == SOFT_JUMP || c->s.mp_state != MP_RUNNABLE ||
+             soft_input(c, TAPE_MORE, atomic_load(&c->attention) != 0));
     c->event_waiting = is_blocked(c);
     if (c->event_waiting && (c->shadow & SHADOW_ANY))
         atomic_fetch_or(&c->attention, ATT_EVENT);

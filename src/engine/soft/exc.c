@@ -403,6 +403,7 @@ static void apply_payload(struct soft_cpu *c, const struct soft_exc *x)
 static int finish(struct soft_cpu *c, int r)
 {
     c->in_delivery = r == SOFT_EXIT && c->s.mp_state != MP_SHUTDOWN;
+    c->deliveries += !c->in_delivery;
     return r;
 }
 

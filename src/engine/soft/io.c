@@ -189,7 +189,7 @@ static bool counter_read(struct soft_cpu *c, uint16_t port, unsigned size, uint6
         if (t->port != port || t->size != size)
             continue;
         hit = true;
-        *v = (mul_div(vm_clock_ns(vm->clock), t->hz, NSEC_PER_SEC) + t->offset) & t->mask;
+        *v = (mul_div(soft_now(c), t->hz, NSEC_PER_SEC) + t->offset) & t->mask;
     }
     pthread_rwlock_unlock(&vm->tables_lock);
     return hit;

@@ -68,9 +68,8 @@ static void write_system_time(struct soft_cpu *c)
 {
     struct pvclock_time_info info = { 0 };
 
-    info.system_time = vm_clock_ns(c->vm->clock);
-    info.tsc_timestamp = mul_div(info.system_time, c->vm->model->tsc_hz, NSEC_PER_SEC) +
-                         c->vm->tsc_base + c->s.tsc_adjust;
+    info.system_time = soft_now(c);
+    info.tsc_timestamp = soft_tsc_at(c, info.system_time);
     time_scale(c->vm->model->tsc_hz, &info.tsc_to_system_mul, &info.tsc_shift);
     /* User mode reads CPU 0's structure with any CPU's TSC. */
     info.flags = c->s.tsc_adjust ? 0 : PVCLOCK_TSC_STABLE;
@@ -80,7 +79,7 @@ static void write_system_time(struct soft_cpu *c)
 static void write_wall_clock(struct soft_cpu *c)
 {
     struct pvclock_wall_clock wall = { 0 };
-    uint64_t ns = wall_ns() - vm_clock_ns(c->vm->clock);
+    uint64_t ns = soft_input(c, TAPE_WALL, wall_ns()) - soft_now(c);
 
     wall.sec = (uint32_t)(ns / NSEC_PER_SEC);
     wall.nsec = (uint32_t)(ns % NSEC_PER_SEC);

@@ -78,6 +78,21 @@ void lapic_local(struct soft_cpu *c, uint32_t lvt)
     }
 }
 
+static bool inbox_holds(struct soft_inbox *in)
+{
+    uint64_t any = 0;
+
+    for (unsigned i = 0; i < 4; i++)
+        any |= atomic_load_explicit(&in->irr_edge[i], memory_order_relaxed) |
+               atomic_load_explicit(&in->irr_level[i], memory_order_relaxed);
+    return any != 0;
+}
+
+static uint64_t take(_Atomic uint64_t *word)
+{
+    return atomic_load_explicit(word, memory_order_relaxed) ? atomic_exchange(word, 0) : 0;
+}
+
 /* A software-disabled APIC takes no fixed interrupts (SDM 3A 10.4.7.2); the
  * vectors 0 to 15 are an error. */
 void lapic_take_inbox(struct soft_cpu *c)
@@ -85,13 +100,12 @@ void lapic_take_inbox(struct soft_cpu *c)
     const struct lapic_state *a = &c->s.lapic;
     const bool enabled = (a->base & APIC_BASE_EN) && (a->svr & APIC_SVR_ENABLE);
 
+    if (!soft_input(c, TAPE_INBOX, inbox_holds(&c->inbox)))
+        return;
     for (unsigned i = 0; i < 4; i++) {
-        uint64_t edge = 0, level = 0, all;
+        uint64_t edge = soft_input(c, TAPE_VECTORS, take(&c->inbox.irr_edge[i]));
+        uint64_t level = soft_input(c, TAPE_VECTORS, take(&c->inbox.irr_level[i])), all;
 
-        if (atomic_load_explicit(&c->inbox.irr_edge[i], memory_order_relaxed))
-            edge = atomic_exchange(&c->inbox.irr_edge[i], 0);
-        if (atomic_load_explicit(&c->inbox.irr_level[i], memory_order_relaxed))
-            level = atomic_exchange(&c->inbox.irr_level[i], 0);
         all = enabled ? edge | level : 0;
         if (i == 0 && (all & 0xffff)) {
             lapic_error(c, APIC_ESR_RECEIVE_VECTOR);

@@ -77,7 +77,7 @@ static void host_arm(struct soft_cpu *c, uint64_t now)
 {
     uint64_t deadline = c->s.lapic.timer_deadline_ns, at = deadline;
 
-    if (!deadline || c->timer_armed == deadline || !c->vm->clock->running)
+    if (!deadline || c->timer_armed == deadline || !c->vm->clock->running || soft_playing(c))
         return;
     if (!atomic_load(&c->running)) {
         atomic_fetch_or(&c->attention, ATT_TIMER);
@@ -122,7 +122,7 @@ void lapic_timer_poll(struct soft_cpu *c)
 
     if (!c->s.lapic.timer_deadline_ns)
         return;
-    now = vm_clock_ns(c->vm->clock);
+    now = soft_now(c);
     if (now >= c->s.lapic.timer_deadline_ns)
         expire(c, now);
     host_arm(c, now);
@@ -131,7 +131,7 @@ void lapic_timer_poll(struct soft_cpu *c)
 void lapic_timer_start(struct soft_cpu *c, uint32_t initial_count)
 {
     struct lapic_state *a = &c->s.lapic;
-    uint64_t now = vm_clock_ns(c->vm->clock);
+    uint64_t now = soft_now(c);
 
     if (timer_mode(a) == MODE_TSC_DEADLINE)
         return;
@@ -146,7 +146,7 @@ uint32_t lapic_timer_count(struct soft_cpu *c)
 
     if (!a->timer_deadline_ns || timer_mode(a) == MODE_TSC_DEADLINE)
         return 0;
-    now = vm_clock_ns(c->vm->clock);
+    now = soft_now(c);
     if (now < a->timer_deadline_ns)
         left = a->timer_deadline_ns - now;
     else if (timer_mode(a) == MODE_PERIODIC && period)
@@ -161,7 +161,7 @@ void lapic_timer_set_divide(struct soft_cpu *c, uint32_t dcr)
 {
     struct lapic_state *a = &c->s.lapic;
     uint32_t count = lapic_timer_count(c);
-    uint64_t now = vm_clock_ns(c->vm->clock);
+    uint64_t now = soft_now(c);
 
     a->timer_dcr = dcr & 0xb;
     if (count)
@@ -193,7 +193,7 @@ void lapic_timer_set_tsc_deadline(struct soft_cpu *c, uint64_t tsc)
     if (timer_mode(&c->s.lapic) != MODE_TSC_DEADLINE)
         return;
     c->s.lapic.tsc_deadline = tsc;
-    set_deadline(c, vm_clock_ns(c->vm->clock), tsc_deadline_ns(c));
+    set_deadline(c, soft_now(c), tsc_deadline_ns(c));
 }
 
 void lapic_rearm(struct soft_cpu *c)

@@ -325,6 +325,8 @@ static int random_number(struct soft_cpu *c, const struct insn *i, bool seed)
         __asm__ volatile("rdseed %0; setc %1" : "=r"(v), "=qm"(ok) : : "cc");
     else
         __asm__ volatile("rdrand %0; setc %1" : "=r"(v), "=qm"(ok) : : "cc");
+    ok = soft_input(c, TAPE_RANDOM_OK, ok) != 0;
+    v = soft_input(c, TAPE_RANDOM, v);
     gpr_set(c, i->rm, i->osize, ok ? v : 0);
     soft_set_arith_flags(c, ok ? X86_CF : 0);
     return SOFT_NEXT;

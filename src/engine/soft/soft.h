@@ -24,6 +24,7 @@
 
 #include "base/util.h"
 #include "cpu/cpu.h"
+#include "cpu/tape.h"
 #include "x86/x86.h"
 
 struct soft_cpu;
@@ -198,11 +199,14 @@ struct soft_cpu {
     _Atomic uint32_t attention;
     uint64_t insn_count;
     uint64_t rep_limit;         /* most REP iterations in one call; at least 1 */
+    uint64_t stop_count;        /* instruction count to stop at exactly; 0: none */
     uint64_t fetch_gen;         /* changes when any fetch translation may have */
     uint64_t drops;             /* changes when any TLB entry was dropped */
     const struct insn *block_end;   /* end of the running block; NULL: leave it now (own code was written) */
     uint64_t words[48];         /* the engine's own, in this struct's first page (bt/bt.h) */
     const struct soft_tables *tables;   /* NULL: none */
+    struct cpu_tape *tape;      /* NULL: none */
+    uint64_t deliveries;        /* events delivered: with insn_count, a place in the run */
 
     /* the rest of the state; gpr, rip, rflags, insn_count, SIMD and x87 are
      * only valid above and in fpu, lapic is the APIC's own */
@@ -259,6 +263,7 @@ struct soft_vm {
     const struct cpu_model *model;
     unsigned ncpus;
     bool perf_map;
+    struct cpu_tape *tape;             /* of the one vCPU; NULL: none */
     struct soft_cpu *cpus[CPU_MAX_VCPUS];
     _Atomic uint64_t a20_mask;
     _Atomic uint64_t code_epoch;
@@ -519,6 +524,8 @@ static inline bool soft_has(const struct soft_cpu *c, enum cpu_feature f) { retu
 
 /* Guest TSC now (tsc.c): never backwards on any vCPU; TSC_ADJUST of this one added. */
 uint64_t soft_tsc(struct soft_cpu *c);
+/* The same at a time of the VM clock. */
+uint64_t soft_tsc_at(struct soft_cpu *c, uint64_t ns);
 /* Guest TSC value to VM clock ns. */
 uint64_t soft_tsc_to_ns(struct soft_cpu *c, uint64_t tsc);
 /* After c->s was loaded with the VM clock standing still: go on from this
@@ -623,6 +630,35 @@ void soft_unpark(struct soft_cpu *c);
 /* The part of attention that only drops TLB entries: at any point where no
  * pointers from the TLB are held. */
 void soft_take_flushes(struct soft_cpu *c);
+
+/* ---- record and play (tape.c) ----------------------------------------------------- */
+
+uint64_t soft_tape_input(struct soft_cpu *c, enum tape_input what, uint64_t v);
+/* Whatever does not follow from the guest's own instructions goes through this,
+ * on the vCPU's thread: v is what it is now. */
+static inline uint64_t soft_input(struct soft_cpu *c, enum tape_input what, uint64_t v)
+{
+    return likely(!c->tape) ? v : soft_tape_input(c, what, v);
+}
+/* The VM clock for the guest. */
+static inline uint64_t soft_now(struct soft_cpu *c)
+{
+    return soft_input(c, TAPE_TIME, vm_clock_ns(c->vm->clock));
+}
+static inline bool soft_playing(const struct soft_cpu *c)
+{
+    return unlikely(c->tape != NULL) && c->tape->playing;
+}
+/* A stop; false: the tape is over. */
+bool soft_tape_point(struct soft_cpu *c, enum tape_stop what, uint64_t known);
+/* Recording, from translated code: at the start of a block, with RIP set. */
+void soft_tape_block(struct soft_cpu *c, uint64_t known);
+/* Recording, in the frame of soft_run: a stop if the tape wants one. */
+void soft_tape_crowded(struct soft_cpu *c);
+/* Playing: a piece of the way to the next stop, or what is to be done there. */
+int soft_tape_piece(struct soft_cpu *c, int (*piece)(struct soft_cpu *c));
+/* The clock was stopped or started while the vCPU stood. */
+void soft_tape_clock(struct soft_cpu *c);
 
 /* ---- debug registers (sys.c) --------------------------------------------------- */
 /* Is there an enabled execute breakpoint at la (and RF clear)? DR6 bits or 0. */

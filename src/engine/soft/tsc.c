@@ -13,9 +13,14 @@ static uint64_t scale(const struct soft_vm *vm, uint64_t ns)
     return mul_div(ns, vm->model->tsc_hz, NSEC_PER_SEC);
 }
 
+uint64_t soft_tsc_at(struct soft_cpu *c, uint64_t ns)
+{
+    return scale(c->vm, ns) + c->vm->tsc_base + c->s.tsc_adjust;
+}
+
 uint64_t soft_tsc(struct soft_cpu *c)
 {
-    return scale(c->vm, vm_clock_ns(c->vm->clock)) + c->vm->tsc_base + c->s.tsc_adjust;
+    return soft_tsc_at(c, soft_now(c));
 }
 
 /* The first ns at which soft_tsc is at least tsc; the past: 0; the far

@@ -11,6 +11,7 @@ void soft_vm_init(struct soft_vm *vm, const struct engine_config *config)
     vm->model = config->model;
     vm->ncpus = config->ncpus;
     vm->perf_map = config->perf_map;
+    vm->tape = config->tape;
     atomic_store(&vm->a20_mask, ~0ULL);
     pthread_rwlock_init(&vm->tables_lock, NULL);
     pthread_mutex_init(&vm->excl_lock, NULL);
@@ -31,6 +32,7 @@ void soft_cpu_init(struct soft_cpu *c, struct soft_vm *vm, unsigned id)
 
     c->vm = vm;
     c->id = id;
+    c->tape = vm->tape;
     c->rep_limit = 1;
     c->gpr[GPR_STEP / 8] = GPR_STEP_VALUE;
     vcpu_state_reset(&s, id, id == 0, false);

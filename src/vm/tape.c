@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * --record and --replay: the machine's side of the tape.
+ *
+ * Recording, exits are answered as ever, and the answer is kept.  Playing, the
+ * devices are there but are never asked: what they said then is said again.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "debug/player.h"
+#include "debug/recorder.h"
+#include "debug/report.h"
+#include "vm/internal.h"
+
+/* Instructions to show of a block that went another way. */
+#define SHOWN 48
+
+static void play_a20(void *opaque, bool enabled)
+{
+    struct vm *vm = opaque;
+
+    if (vm->engine->set_a20)
+        vm->engine->set_a20(vm->engine_vm, enabled);
+}
+
+static void play_eoi_exits(void *opaque, const uint64_t bitmap[4])
+{
+    struct vm *vm = opaque;
+
+    vm->engine->set_eoi_exits(vm->engine_vm, bitmap);
+}
+
+static void play_console(void *opaque, const uint8_t *data, size_t n)
+{
+    struct vm *vm = opaque;
+
+    pthread_mutex_lock(&vm->bus->lock);
+    if (vm->serial[0])
+        chardev_write(vm->serial[0], data, n);
+    pthread_mutex_unlock(&vm->bus->lock);
+}
+
+static const struct player_ops player_ops = {
+    .a20 = play_a20, .eoi_exits = play_eoi_exits, .console = play_console
+};
+
+int vm_open_tape(struct vm *vm, char *err, size_t err_size)
+{
+    const struct vm_config *c = &vm->config;
+    int rc = 0;
+
+    if (c->record)
+        rc = recorder_create(&vm->recorder, c->record, strcmp(c->record_at, "blocks") == 0, err,
+                             err_size);
+    if (rc == 0 && c->replay)
+        rc = player_create(&vm->player, c->replay, &player_ops, vm, err, err_size);
+    return rc;
+}
+
+struct cpu_tape *vm_tape(struct vm *vm)
+{
+    return vm->recorder ? recorder_tape(vm->recorder) : vm->player ? player_tape(vm->player) : NULL;
+}
+
+int vm_begin_tape(struct vm *vm, char *err, size_t err_size)
+{
+    const struct recording_machine machine = { .mem = vm->mem, .model = &vm->model,
+                                               .engine = vm->engine->name };
+    int rc = 0;
+
+    if (vm->recorder)
+        rc = recorder_begin(vm->recorder, &machine, err, err_size);
+    if (rc == 0 && vm->player)
+        rc = player_begin(vm->player, &machine, err, err_size);
+    vm->taping = rc == 0 && vm->recorder;
+    return rc;
+}
+
+void vm_free_tape(struct vm *vm)
+{
+    recorder_free(vm->recorder);
+    player_free(vm->player);
+}
+
+/* ---- exits ------------------------------------------------------------------------ */
+
+/* Exits that are the VM's business alone, and no input of the guest's. */
+static bool is_own(enum cpu_exit exit)
+{
+    return exit == CPU_EXIT_NONE || exit == CPU_EXIT_INTR || exit == CPU_EXIT_COUNT ||
+           exit == CPU_EXIT_DEBUG || exit == CPU_EXIT_ERROR;
+}
+
+static void show_difference(struct vm *vm, const struct player_result *r)
+{
+    fprintf(stderr, "bulkhead: %s\n", r->text);
+    player_print(vm->player, stderr);
+    fprintf(stderr, "code from instruction %" PRIu64 " on:\n", r->from_count);
+    report_code(vm->engine, vm->vcpus[0].vcpu, vm->mem, r->from_rip, SHOWN, stderr);
+}
+
+static void end_play(struct vm *vm)
+{
+    const struct player_result *r = player_result(vm->player);
+
+    switch (r->end) {
+    case PLAYER_AGREED:
+        vm_end(vm, r->status, "replayed %" PRIu64 " instructions, %" PRIu64 " stops agreed: %s",
+               r->count, r->stops, r->text);
+        break;
+    case PLAYER_DIFFERS:
+        show_difference(vm, r);
+        vm_end(vm, VM_REPLAY_DIFFERS, "the replay differs behind instruction %" PRIu64, r->count);
+        break;
+    default: vm_end(vm, VM_HOST_FAILURE, "replay: %s", r->text);
+    }
+}
+
+bool vm_play_exit(struct vm_vcpu *v, bool *stop)
+{
+    struct vm *vm = v->vm;
+
+    *stop = false;
+    if (!vm->player || is_own(v->run->exit))
+        return false;
+    if (v->run->exit == CPU_EXIT_TAPE) {
+        end_play(vm);
+        *stop = true;
+    } else {
+        player_exit(vm->player, v->run);
+    }
+    return true;
+}
+
+void vm_record_exit(struct vm_vcpu *v)
+{
+    struct vm *vm = v->vm;
+    const char *error;
+
+    if (!vm->taping || is_own(v->run->exit))
+        return;
+    recorder_exit(vm->recorder, v->run);
+    error = recorder_error(vm->recorder);
+    if (error)
+        vm_end(vm, VM_HOST_FAILURE, "%s", error);
+}
+
+void vm_record_a20(struct vm *vm, bool enabled)
+{
+    if (vm->taping)
+        recorder_a20(vm->recorder, enabled);
+}
+
+void vm_record_eoi_exits(struct vm *vm, const uint64_t bitmap[4])
+{
+    if (vm->taping)
+        recorder_eoi_exits(vm->recorder, bitmap);
+}
+
+void vm_end_tape(struct vm *vm)
+{
+    struct vcpu_state s;
+    char err[200];
+
+    if (!vm->taping || recorder_error(vm->recorder))
+        return;
+    vm->taping = false;
+    vm->engine->vcpu_get_state(vm->vcpus[0].vcpu, &s);
+    if (recorder_end(vm->recorder, &s, vm->status, vm->cause, err, sizeof(err)) < 0) {
+        vm->status = VM_HOST_FAILURE;
+        snprintf(vm->cause, sizeof(vm->cause), "%.190s", err);
+    }
+}
