@@ -36,6 +36,7 @@ enum tape_input {
     TAPE_EXTINT,        /* the PIC asks */
     TAPE_INBOX,         /* interrupts that others have sent: are there any, */
     TAPE_VECTORS,       /* and 64 vectors of them */
+    TAPE_FLAGS,         /* RFLAGS in an event's frame: those that are dead may be anything */
     TAPE_INPUTS
 };
 
@@ -53,6 +54,10 @@ struct tape_point {
     uint64_t count, deliveries;
     const uint64_t *regs;               /* general registers, RIP: TAPE_REGS */
     uint64_t flags, known;              /* RFLAGS; bits that are not known may be stale */
+    /* Are these arithmetic flags written before they are read?  An engine need
+     * not keep such ones. */
+    bool (*dead)(void *opaque, uint64_t flags);
+    void *opaque;
     const struct vcpu_state *state;     /* everything, but for TAPE_BLOCK: NULL */
 };
 
@@ -70,6 +75,8 @@ struct cpu_tape {
     /* The vCPU is at a stop, or playing, beyond the next one.  Playing, it is
      * compared; false: over is set. */
     bool (*point)(struct cpu_tape *tape, enum tape_stop what, const struct tape_point *p);
+    /* Playing: the engine found that the run goes another way. */
+    void (*differs)(struct cpu_tape *tape, const char *what, uint64_t then, uint64_t now);
 };
 
 #endif

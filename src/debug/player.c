@@ -45,7 +45,7 @@ static const char *const input_names[] = {
     [TAPE_TIME] = "the clock", [TAPE_WALL] = "the time of day", [TAPE_RANDOM] = "a random number",
     [TAPE_RANDOM_OK] = "a random number", [TAPE_ATTENTION] = "events", [TAPE_MORE] = "more events",
     [TAPE_SIGNALS] = "signals", [TAPE_EXTINT] = "the PIC", [TAPE_INBOX] = "interrupts",
-    [TAPE_VECTORS] = "interrupts", [ITEM_EXIT] = "an answer to an exit", [ITEM_A20] = "the A20 gate",
+    [TAPE_VECTORS] = "interrupts", [TAPE_FLAGS] = "an event's frame", [ITEM_EXIT] = "an answer to an exit", [ITEM_A20] = "the A20 gate",
     [ITEM_EOI_EXITS] = "level-triggered vectors", [ITEM_CONSOLE] = "console output",
 };
 
@@ -350,14 +350,17 @@ static void compare_registers(struct player *p, const struct tape_point *at)
         "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8",
         "r9", "r10", "r11", "r12", "r13", "r14", "r15", "rip",
     };
-    uint64_t known = p->known & at->known;
+    uint64_t known = p->known & at->known, flags = (p->flags ^ at->flags) & known;
 
-    if (likely(memcmp(p->regs, at->regs, sizeof(p->regs)) == 0 && !((p->flags ^ at->flags) & known)))
+    if (likely(memcmp(p->regs, at->regs, sizeof(p->regs)) == 0 && !flags))
         return;
+    /* Flags that nobody will read may be stale. */
+    if (flags && at->dead && at->dead(at->opaque, flags))
+        flags = 0;
     for (unsigned i = 0; i < TAPE_REGS; i++)
         if (p->regs[i] != at->regs[i])
             differ(p, names[i], p->regs[i], at->regs[i]);
-    if ((p->flags ^ at->flags) & known)
+    if (flags)
         differ(p, "rflags", p->flags & known, at->flags & known);
 }
 
@@ -450,6 +453,17 @@ static bool play_point(struct cpu_tape *tape, enum tape_stop what, const struct 
     return !tape->over || what != TAPE_END;
 }
 
+static void play_differs(struct cpu_tape *tape, const char *what, uint64_t then, uint64_t now)
+{
+    struct player *p = of_tape(tape);
+
+    differ(p, what, then, now);
+    finish(p, PLAYER_DIFFERS,
+           "another way between instructions %" PRIu64 " and %" PRIu64 ": %s 0x%" PRIx64
+           ", and then it was 0x%" PRIx64,
+           p->from_count, tape->next_count, what, now, then);
+}
+
 /* ---- life ------------------------------------------------------------------------- */
 
 int player_create(struct player **out, const char *path, const struct player_ops *ops, void *opaque,
@@ -464,7 +478,8 @@ int player_create(struct player **out, const char *path, const struct player_ops
     }
     p->ops = ops;
     p->opaque = opaque;
-    p->tape = (struct cpu_tape){ .playing = true, .input = play_input, .point = play_point };
+    p->tape = (struct cpu_tape){ .playing = true, .input = play_input, .point = play_point,
+                                .differs = play_differs };
     rc = stream_open(&p->in, path, err, err_size);
     if (rc < 0)
         free(p);

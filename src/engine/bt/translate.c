@@ -174,7 +174,7 @@ static bool emit_block(struct translation *t)
     t->held = -1;
     t->b->body = bt_code_offset(t, t->e.p);
     if (t->c->tape && t->c->tape->blocks)
-        emit_record(t, t->b->needs);
+        emit_record(t, t->items[0].live ? X86_FLAGS_ARITH : 0);
     for (unsigned n = 0; n < t->n; n++) {
         struct item *i = &t->items[n];
 

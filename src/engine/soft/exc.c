@@ -49,6 +49,14 @@ static int idt_fault(struct soft_cpu *c, unsigned vector, const struct event *e)
     return soft_raise_err(c, vector, (uint32_t)e->vector << 3 | 2);
 }
 
+/* RFLAGS to be pushed. */
+static uint64_t frame_flags(struct soft_cpu *c)
+{
+    uint64_t flags = soft_get_rflags(c);
+
+    return likely(!c->tape) ? flags : soft_tape_flags(c, flags);
+}
+
 /* ---- real mode ------------------------------------------------------------- */
 
 /* SDM 2A INT n, REAL-ADDRESS-MODE; also virtual-8086 through the redirection
@@ -425,7 +433,7 @@ static int deliver_chain(struct soft_cpu *c, struct event *e, enum exc_class cla
                              .has_error = c->exc.has_error && soft_pe(c),
                              .error = c->exc.error,
                              .rip = soft_rip(c),
-                             .flags = soft_get_rflags(c) };
+                             .flags = frame_flags(c) };
         if (sets_rf(&c->exc))
             e->flags |= X86_RF;
     }
@@ -437,7 +445,7 @@ int soft_deliver_exception(struct soft_cpu *c)
                        .has_error = c->exc.has_error && soft_pe(c),
                        .error = c->exc.error,
                        .rip = soft_rip(c),
-                       .flags = soft_get_rflags(c) };
+                       .flags = frame_flags(c) };
 
     if (sets_rf(&c->exc))
         e.flags |= X86_RF;
@@ -448,7 +456,7 @@ int soft_deliver_exception(struct soft_cpu *c)
 
 int soft_deliver_interrupt(struct soft_cpu *c, unsigned vector)
 {
-    struct event e = { .vector = (uint8_t)vector, .rip = soft_rip(c), .flags = soft_get_rflags(c) };
+    struct event e = { .vector = (uint8_t)vector, .rip = soft_rip(c), .flags = frame_flags(c) };
 
     if (vector == VEC_NMI)
         c->s.shadows |= SHADOW_NMI;
@@ -458,7 +466,7 @@ int soft_deliver_interrupt(struct soft_cpu *c, unsigned vector)
 
 int soft_deliver_db(struct soft_cpu *c, uint64_t dr6_bits)
 {
-    struct event e = { .vector = VEC_DB, .rip = soft_rip(c), .flags = soft_get_rflags(c) };
+    struct event e = { .vector = VEC_DB, .rip = soft_rip(c), .flags = frame_flags(c) };
 
     c->exc = (struct soft_exc){ .vector = VEC_DB, .payload = dr6_bits };
     c->delivering = c->exc;

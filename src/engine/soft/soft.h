@@ -649,6 +649,8 @@ static inline bool soft_playing(const struct soft_cpu *c)
 {
     return unlikely(c->tape != NULL) && c->tape->playing;
 }
+/* RFLAGS for an event's frame. */
+uint64_t soft_tape_flags(struct soft_cpu *c, uint64_t flags);
 /* A stop; false: the tape is over. */
 bool soft_tape_point(struct soft_cpu *c, enum tape_stop what, uint64_t known);
 /* Recording, from translated code: at the start of a block, with RIP set. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Recording and playing a vCPU's inputs and stops (cpu/tape.h). */
 #include "engine/soft/blocks.h"
+#include "engine/soft/decode.h"
 
 uint64_t soft_tape_input(struct soft_cpu *c, enum tape_input what, uint64_t v)
 {
@@ -15,11 +16,98 @@ void soft_tape_crowded(struct soft_cpu *c)
         atomic_fetch_or(&c->attention, ATT_EVENT);
 }
 
+/* ---- flags that are not kept ------------------------------------------------------ */
+
+/* Instructions to look at for the end of a flag. */
+#define DEAD_BUDGET 64
+
+static bool counts(const ZydisDecodedInstruction *z)
+{
+    switch (z->mnemonic) {
+    case ZYDIS_MNEMONIC_SHL: case ZYDIS_MNEMONIC_SHR: case ZYDIS_MNEMONIC_SAR:
+    case ZYDIS_MNEMONIC_ROL: case ZYDIS_MNEMONIC_ROR: case ZYDIS_MNEMONIC_RCL:
+    case ZYDIS_MNEMONIC_RCR: case ZYDIS_MNEMONIC_SHLD: case ZYDIS_MNEMONIC_SHRD: return true;
+    default: return false;
+    }
+}
+
+static const uint8_t *code_at(struct soft_cpu *c, uint64_t pc, unsigned *room)
+{
+    const struct soft_exc exc = c->exc;
+    const struct ftlb_entry *page;
+    bool there = soft_fetch_page(c, pc, &page) == 0;
+
+    c->exc = exc;
+    *room = (unsigned)MIN(MEM_PAGE_SIZE - (pc & ~MEM_PAGE_MASK), 15);
+    return there ? page->hva + (pc & ~MEM_PAGE_MASK) : NULL;
+}
+
+/* Are flags overwritten from pc (linear) on, on every way, before they are
+ * read?  Shifts by 0 write nothing; what the manual leaves undefined is not
+ * written. */
+static bool dead_from(struct soft_cpu *c, uint64_t pc, uint64_t flags, unsigned *budget)
+{
+    while (flags && *budget) {
+        ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
+        ZydisDecodedInstruction z;
+        struct insn insn;
+        unsigned room;
+        const uint8_t *code = code_at(c, pc, &room);
+        enum decode_result r;
+        bool known;
+
+        --*budget;
+        if (!code)
+            return false;
+        r = soft_decode_full(c->vm->model, c->mode_key, code, room, &insn, &z, op, &known);
+        if (r == DECODE_MORE || !known)
+            return false;
+        if (z.cpu_flags) {
+            if (z.cpu_flags->tested & flags)
+                return false;
+            if (!counts(&z))
+                flags &= ~(uint64_t)((z.cpu_flags->modified | z.cpu_flags->set_0 | z.cpu_flags->set_1) &
+                                     ~z.cpu_flags->undefined);
+        }
+        pc += insn.len;
+        if (r == DECODE_OK || !flags)
+            continue;
+        if (z.meta.branch_type == ZYDIS_BRANCH_TYPE_NONE || op[0].type != ZYDIS_OPERAND_TYPE_IMMEDIATE ||
+            z.meta.category == ZYDIS_CATEGORY_CALL)
+            return false;
+        if (z.meta.category == ZYDIS_CATEGORY_COND_BR && !dead_from(c, pc, flags, budget))
+            return false;
+        pc += op[0].imm.value.u;
+    }
+    return !flags;
+}
+
+static bool flags_dead(void *opaque, uint64_t flags)
+{
+    struct soft_cpu *c = opaque;
+    uint64_t pc = c->code64 ? soft_rip(c) : (uint32_t)(c->s.seg[SEG_CS].base + soft_rip(c));
+    unsigned budget = DEAD_BUDGET;
+
+    return !(flags & ~(uint64_t)X86_FLAGS_ARITH) && dead_from(c, pc, flags, &budget);
+}
+
+uint64_t soft_tape_flags(struct soft_cpu *c, uint64_t flags)
+{
+    uint64_t then = c->tape->input(c->tape, TAPE_FLAGS, flags);
+
+    if (then != flags && !c->tape->over && !flags_dead(c, then ^ flags))
+        c->tape->differs(c->tape, "pushed rflags", then, flags);
+    return then;
+}
+
+/* ---- stops -------------------------------------------------------------------------- */
+
 bool soft_tape_point(struct soft_cpu *c, enum tape_stop what, uint64_t known)
 {
     struct vcpu_state s;
     struct tape_point p = { .count = c->insn_count, .deliveries = c->deliveries, .regs = c->gpr,
-                            .flags = soft_get_rflags(c), .known = known };
+                            .flags = soft_get_rflags(c), .known = known, .dead = flags_dead,
+                            .opaque = c };
 
     if (what != TAPE_BLOCK) {
         soft_get_state(c, &s);
