@@ -95,7 +95,11 @@ uint64_t soft_tape_flags(struct soft_cpu *c, uint64_t flags)
 {
     uint64_t then = c->tape->input(c->tape, TAPE_FLAGS, flags);
 
-    if (then != flags && !c->tape->over && !flags_dead(c, then ^ flags))
+    if (likely(then == flags) || c->tape->over)
+        return flags;
+    if (flags_dead(c, then ^ flags))
+        soft_set_arith_flags(c, (unsigned)then);    /* the handler starts with them */
+    else
         c->tape->differs(c->tape, "pushed rflags", then, flags);
     return then;
 }
