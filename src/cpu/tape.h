@@ -75,6 +75,8 @@ struct cpu_tape {
     /* The vCPU is at a stop, or playing, beyond the next one.  Playing, it is
      * compared; false: over is set. */
     bool (*point)(struct cpu_tape *tape, enum tape_stop what, const struct tape_point *p);
+    /* Playing: there are inputs left to be taken before the next stop. */
+    bool (*waits)(struct cpu_tape *tape);
     /* Playing: the engine found that the run goes another way. */
     void (*differs)(struct cpu_tape *tape, const char *what, uint64_t then, uint64_t now);
 };

@@ -425,7 +425,6 @@ static bool play_point(struct cpu_tape *tape, enum tape_stop what, const struct 
 
     if (tape->over)
         return false;
-    play_effects(p);
     compare(p, at);
     if (unlikely(p->ndifferences)) {
         const struct difference *d = &p->differences[0];
@@ -451,6 +450,14 @@ static bool play_point(struct cpu_tape *tape, enum tape_stop what, const struct 
     else
         next_segment(p);
     return !tape->over || what != TAPE_END;
+}
+
+static bool play_waits(struct cpu_tape *tape)
+{
+    struct player *p = of_tape(tape);
+
+    play_effects(p);
+    return !tape->over && position(p) < p->inputs_end;
 }
 
 static void play_differs(struct cpu_tape *tape, const char *what, uint64_t then, uint64_t now)
@@ -479,7 +486,7 @@ int player_create(struct player **out, const char *path, const struct player_ops
     p->ops = ops;
     p->opaque = opaque;
     p->tape = (struct cpu_tape){ .playing = true, .input = play_input, .point = play_point,
-                                .differs = play_differs };
+                                .waits = play_waits, .differs = play_differs };
     rc = stream_open(&p->in, path, err, err_size);
     if (rc < 0)
         free(p);

@@ -190,8 +190,9 @@ int soft_tape_piece(struct soft_cpu *c, int (*piece)(struct soft_cpu *c))
         c->stop_count = end ? MIN(end, t->next_count) : t->next_count;
         return piece(c);
     }
-    /* An event that no instruction retires before: a fault, a trap. */
-    if (runs && now == t->next_count && c->deliveries < t->next_deliveries)
+    /* What no instruction retires before: a fault, a trap, the exit of one that
+     * goes on waiting (FERR#). */
+    if (runs && now == t->next_count && (c->deliveries < t->next_deliveries || t->waits(t)))
         return soft_run_limited(c, 1);
     if (!soft_tape_point(c, what, ~0ULL))
         return leave(c, CPU_EXIT_TAPE);
