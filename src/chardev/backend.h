@@ -17,6 +17,8 @@ struct chardev {
     const struct chardev_ops *ops;
     struct loop *loop;
     struct chardev_handler handler;
+    void (*tap)(void *opaque, const void *data, size_t n);
+    void *tap_opaque;
 };
 
 /* How many of n bytes the guest's side takes now. */

@@ -18,7 +18,18 @@ void chardev_set_handler(struct chardev *cd, const struct chardev_handler *handl
 
 size_t chardev_write(struct chardev *cd, const void *data, size_t n)
 {
-    return cd->ops->write(cd, data, n);
+    size_t taken = cd->ops->write(cd, data, n);
+
+    if (cd->tap && taken)
+        cd->tap(cd->tap_opaque, data, taken);
+    return taken;
+}
+
+void chardev_set_tap(struct chardev *cd, void (*fn)(void *opaque, const void *data, size_t n),
+                     void *opaque)
+{
+    cd->tap = fn;
+    cd->tap_opaque = opaque;
 }
 
 void chardev_receive_ready(struct chardev *cd)

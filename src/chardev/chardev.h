@@ -36,6 +36,9 @@ void chardev_set_handler(struct chardev *cd, const struct chardev_handler *handl
 /* Returns the bytes taken and never blocks; if fewer than n, writable() is
  * called later. */
 size_t chardev_write(struct chardev *cd, const void *data, size_t n);
+/* fn gets the bytes that are taken, too; NULL: nobody does. */
+void chardev_set_tap(struct chardev *cd, void (*fn)(void *opaque, const void *data, size_t n),
+                     void *opaque);
 /* The guest can receive again. */
 void chardev_receive_ready(struct chardev *cd);
 

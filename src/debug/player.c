@@ -13,7 +13,6 @@
 #include "debug/stream.h"
 
 #define MAX_DIFFERENCES 40
-#define CONSOLE_MAX 4096u
 
 /* What one stop says of a register or another word of the state. */
 struct difference {
@@ -142,16 +141,14 @@ static void play_effect(struct player *p, unsigned what)
 
 static void play_console(struct player *p)
 {
-    uint64_t n = stream_get_number(p->in);
-    uint8_t buf[CONSOLE_MAX];
+    uint8_t head[2], buf[RECORDER_CONSOLE_MAX];
+    unsigned n;
 
-    if (n > sizeof(buf)) {
-        stream_fail(p->in, "the recording is damaged in chunk %u", p->in->number - 1);
-        return;
-    }
+    stream_get(p->in, head, 2);
+    n = head[1] + 1u;
     stream_get(p->in, buf, n);
     if (!p->in->error[0])
-        p->ops->console(p->opaque, buf, n);
+        p->ops->console(p->opaque, head[0], buf, n);
 }
 
 /* Items that come before an answer. */

@@ -14,7 +14,7 @@
 struct player_ops {
     void (*a20)(void *opaque, bool enabled);
     void (*eoi_exits)(void *opaque, const uint64_t bitmap[4]);
-    void (*console)(void *opaque, const uint8_t *data, size_t n);
+    void (*console)(void *opaque, unsigned port, const uint8_t *data, size_t n);
 };
 
 enum player_end { PLAYER_RUNS, PLAYER_AGREED, PLAYER_DIFFERS, PLAYER_BROKEN };

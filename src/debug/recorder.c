@@ -5,6 +5,7 @@
  */
 #include "debug/recorder.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,19 +84,6 @@ static uint64_t keep_input(struct cpu_tape *tape, enum tape_input what, uint64_t
     return v;
 }
 
-static void add_blob(struct recorder *r, unsigned what, const void *data, size_t n)
-{
-    uint8_t buf[10];
-    unsigned head = number_encode(buf, n);
-    uint8_t *p = more_inputs(r, 1 + head + n);
-
-    if (!p)
-        return;
-    *p++ = (uint8_t)what;
-    memcpy(p, buf, head);
-    memcpy(p + head, data, n);
-}
-
 void recorder_a20(struct recorder *r, bool enabled)
 {
     const uint8_t v = enabled;
@@ -108,9 +96,18 @@ void recorder_eoi_exits(struct recorder *r, const uint64_t bitmap[4])
     add_item(r, ITEM_EOI_EXITS, bitmap, 32);
 }
 
-void recorder_console(struct recorder *r, const void *data, size_t n)
+void recorder_console(struct recorder *r, unsigned port, const void *data, size_t n)
 {
-    add_blob(r, ITEM_CONSOLE, data, n);
+    uint8_t *p;
+
+    assert(n && n <= RECORDER_CONSOLE_MAX);
+    p = more_inputs(r, n + 3);
+    if (!p)
+        return;
+    p[0] = ITEM_CONSOLE;
+    p[1] = (uint8_t)port;
+    p[2] = (uint8_t)(n - 1);
+    memcpy(p + 3, data, n);
 }
 
 void recorder_exit(struct recorder *r, const struct cpu_run *run)

@@ -32,8 +32,9 @@ int recorder_begin(struct recorder *r, const struct recording_machine *m, char *
 void recorder_exit(struct recorder *r, const struct cpu_run *run);
 void recorder_a20(struct recorder *r, bool enabled);
 void recorder_eoi_exits(struct recorder *r, const uint64_t bitmap[4]);
-/* What the guest wrote to the console, on any thread that holds the vCPU up. */
-void recorder_console(struct recorder *r, const void *data, size_t n);
+/* What the guest wrote to a serial port, on the vCPU's thread. */
+#define RECORDER_CONSOLE_MAX 256u
+void recorder_console(struct recorder *r, unsigned port, const void *data, size_t n);
 /* The end, with the state there; the vCPU has left the engine for good.
  * Returns 0, or -EIO with a message in err. */
 int recorder_end(struct recorder *r, const struct vcpu_state *s, int status, const char *cause,

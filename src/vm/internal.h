@@ -62,6 +62,10 @@ struct vm {
     struct recorder *recorder;  /* --record; NULL: none */
     struct player *player;      /* --replay; NULL: none */
     bool taping;                /* the recorder has begun */
+    struct vm_tap {             /* what a serial port wrote, to be recorded; under the bus lock */
+        _Atomic unsigned n;
+        uint8_t data[256];
+    } taps[VM_SERIAL_PORTS];
     struct vm_vcpu *vcpus;
     int signal_fd, timeout_fd;
     uint64_t start_ns;          /* host time of vm_run */
@@ -96,6 +100,8 @@ struct cpu_tape *vm_tape(struct vm *vm);
 int vm_begin_tape(struct vm *vm, char *err, size_t err_size);
 /* False: not playing, or an exit that the VM answers in any case. */
 bool vm_play_exit(struct vm_vcpu *v, bool *stop);
+/* The replay is to end at --stop-at; false: there is none. */
+bool vm_end_play_early(struct vm *vm);
 /* An exit was answered. */
 void vm_record_exit(struct vm_vcpu *v);
 void vm_record_a20(struct vm *vm, bool enabled);

@@ -33,13 +33,13 @@ static void play_eoi_exits(void *opaque, const uint64_t bitmap[4])
     vm->engine->set_eoi_exits(vm->engine_vm, bitmap);
 }
 
-static void play_console(void *opaque, const uint8_t *data, size_t n)
+static void play_console(void *opaque, unsigned port, const uint8_t *data, size_t n)
 {
     struct vm *vm = opaque;
 
     pthread_mutex_lock(&vm->bus->lock);
-    if (vm->serial[0])
-        chardev_write(vm->serial[0], data, n);
+    if (port < VM_SERIAL_PORTS && vm->serial[port])
+        chardev_write(vm->serial[port], data, n);
     pthread_mutex_unlock(&vm->bus->lock);
 }
 
@@ -60,6 +60,37 @@ int vm_open_tape(struct vm *vm, char *err, size_t err_size)
     return rc;
 }
 
+/* Output comes from the loop's thread as well: the recorder gets it at the
+ * next exit. */
+static void tap(void *opaque, const void *data, size_t n)
+{
+    struct vm_tap *t = opaque;
+
+    for (const uint8_t *p = data; n && t->n < sizeof(t->data); n--)
+        t->data[t->n++] = *p++;
+}
+
+static void tap_ports(struct vm *vm)
+{
+    for (unsigned i = 0; i < VM_SERIAL_PORTS; i++)
+        if (vm->serial[i])
+            chardev_set_tap(vm->serial[i], tap, &vm->taps[i]);
+}
+
+static void take_taps(struct vm *vm)
+{
+    for (unsigned i = 0; i < VM_SERIAL_PORTS; i++) {
+        struct vm_tap *t = &vm->taps[i];
+
+        if (!t->n)
+            continue;
+        pthread_mutex_lock(&vm->bus->lock);
+        recorder_console(vm->recorder, i, t->data, t->n);
+        t->n = 0;
+        pthread_mutex_unlock(&vm->bus->lock);
+    }
+}
+
 struct cpu_tape *vm_tape(struct vm *vm)
 {
     return vm->recorder ? recorder_tape(vm->recorder) : vm->player ? player_tape(vm->player) : NULL;
@@ -76,6 +107,8 @@ int vm_begin_tape(struct vm *vm, char *err, size_t err_size)
     if (rc == 0 && vm->player)
         rc = player_begin(vm->player, &machine, err, err_size);
     vm->taping = rc == 0 && vm->recorder;
+    if (vm->taping)
+        tap_ports(vm);
     return rc;
 }
 
@@ -119,6 +152,17 @@ static void end_play(struct vm *vm)
     }
 }
 
+bool vm_end_play_early(struct vm *vm)
+{
+    const struct player_result *r = vm->player ? player_result(vm->player) : NULL;
+
+    if (!r || r->end != PLAYER_RUNS)
+        return r != NULL;
+    vm_end(vm, VM_OK, "stopped the replay after %" PRIu64 " instructions; %" PRIu64 " stops agreed",
+           vm->config.stop_at, r->stops);
+    return true;
+}
+
 bool vm_play_exit(struct vm_vcpu *v, bool *stop)
 {
     struct vm *vm = v->vm;
@@ -142,6 +186,7 @@ void vm_record_exit(struct vm_vcpu *v)
 
     if (!vm->taping || is_own(v->run->exit))
         return;
+    take_taps(vm);
     recorder_exit(vm->recorder, v->run);
     error = recorder_error(vm->recorder);
     if (error)
@@ -168,6 +213,7 @@ void vm_end_tape(struct vm *vm)
     if (!vm->taping || recorder_error(vm->recorder))
         return;
     vm->taping = false;
+    take_taps(vm);
     vm->engine->vcpu_get_state(vm->vcpus[0].vcpu, &s);
     if (recorder_end(vm->recorder, &s, vm->status, vm->cause, err, sizeof(err)) < 0) {
         vm->status = VM_HOST_FAILURE;

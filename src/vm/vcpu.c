@@ -97,7 +97,7 @@ static void end_at_count(struct vm *vm, void *opaque)
     (void)opaque;
     if (path && vm_save_file(vm, path, err, sizeof(err)) < 0)
         vm_end(vm, VM_HOST_FAILURE, "%s", err);
-    else
+    else if (!vm_end_play_early(vm))
         vm_end(vm, VM_OK, "stopped after %llu instructions",
                (unsigned long long)vm->config.stop_at);
 }
