@@ -109,7 +109,8 @@ void options_help(FILE *f)
           "right: values replace earlier ones, disks, cards, ports and devices are added.\n"
           "\nKeys on the console: Ctrl-A x ends, Ctrl-A c monitor, Ctrl-A h help.\n"
           "\nExit status: 0 guest powered off, 1 host failure, 2 wrong usage, 3 guest\n"
-          "crashed, 4 timeout, 128+N ended by signal N; isa-debug-exit's value wins.\n", f);
+          "crashed, 4 timeout, 5 a replay differs, 128+N ended by signal N;\n"
+          "isa-debug-exit's value wins.\n", f);
 }
 
 /* A sentence in mdoc: a dot or quote at the start of a line would be a macro. */

@@ -70,6 +70,8 @@ static int check_tape(const struct vm_config *c, char *err, size_t err_size)
         return fail(err, err_size, "--record and --replay do not go together");
     if (c->cpus != 1)
         return fail(err, err_size, "%s needs --cpus 1", option);
+    if (c->save_state)
+        return fail(err, err_size, "--save-state does not go with %s", option);
     if (c->ndisks || c->nnet)
         return fail(err, err_size, "%s: disks and network cards cannot be recorded yet", option);
     return 0;

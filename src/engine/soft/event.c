@@ -306,6 +306,11 @@ int soft_events(struct soft_cpu *c)
             r = wait_for_event(c);
         if (r == SOFT_EXIT)
             return leave(c);
+        /* Nothing will wake a halted vCPU any more. */
+        if (unlikely(c->tape != NULL) && c->tape->over) {
+            c->run->exit = CPU_EXIT_TAPE;
+            return leave(c);
+        }
     } while (r == SOFT_JUMP || c->s.mp_state != MP_RUNNABLE ||
              soft_input(c, TAPE_MORE, atomic_load(&c->attention) != 0));
     c->event_waiting = is_blocked(c);
