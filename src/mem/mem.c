@@ -322,7 +322,8 @@ uint32_t mem_code_add(struct mem *mem, uint64_t page, unsigned offset, unsigned 
     page_unlock(p);
     /* The decoder reads the bytes after its lines are visible to writers. */
     atomic_thread_fence(memory_order_seq_cst);
-    *fresh = before == 0;
+    if (fresh)
+        *fresh = before == 0;
     return version;
 }
 

@@ -116,7 +116,8 @@ struct mem_code_page {
 };
 
 /* Note code at [offset, offset+len) of page; len > 0, within the page.
- * *fresh says that the page had no code before.  Returns the version. */
+ * *fresh (may be NULL) says that the page had no code before.  Returns the
+ * version. */
 uint32_t mem_code_add(struct mem *mem, uint64_t page, unsigned offset, unsigned len, bool *fresh);
 void mem_code_written_slow(struct mem *mem, uint64_t page, unsigned offset, unsigned len);
 

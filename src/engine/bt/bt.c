@@ -106,10 +106,25 @@ static unsigned block_mode(const struct soft_cpu *c)
     return mode;
 }
 
+/* The jump table of the present privilege and address space, which holds
+ * nothing that is out of date. */
+static struct bt_space *present_space(struct soft_cpu *c)
+{
+    struct bt_space *s = &bt_of(c)->spaces[c->cpl == 3 ? 1 + c->asid_slot : 0];
+
+    if (unlikely(s->gen != c->fetch_gen)) {
+        memset(&s->jumps, 0, sizeof(s->jumps));
+        /* Address 0 belongs to slot 0, which stands for address 1 of slot 1. */
+        s->jumps.minus_target[0] = -1ULL;
+        s->gen = c->fetch_gen;
+    }
+    return s;
+}
+
 static void enter_jump(struct soft_cpu *c, uint64_t pc, const struct tblock *b)
 {
-    struct bt *bt = bt_of(c);
-    struct bt_jumps *j = &bt->jumps[c->cpl == 3];
+    const struct bt *bt = bt_of(c);
+    struct bt_jumps *j = &present_space(c)->jumps;
 
     j->minus_target[bt_jump_slot(pc)] = -pc;
     j->code[bt_jump_slot(pc)] = (uint64_t)(uintptr_t)(bt->rx + b->code);
@@ -151,10 +166,6 @@ static void catch_up(struct soft_cpu *c)
         bt->changes = changes;
         bt_drop_stale(c);
     }
-    if (bt->gen != c->fetch_gen) {
-        bt->gen = c->fetch_gen;
-        bt_jumps_clear(bt);
-    }
 }
 
 static bool translatable(const struct soft_cpu *c)
@@ -191,7 +202,7 @@ static void prepare(struct soft_cpu *c)
     bt->tlb = c->tlb;
     c->words[W_RTABLE] = (uint64_t)(uintptr_t)v->read;
     c->words[W_WTABLE] = (uint64_t)(uintptr_t)v->write;
-    c->words[W_JUMPS] = (uint64_t)(uintptr_t)&bt->jumps[c->cpl == 3];
+    c->words[W_JUMPS] = (uint64_t)(uintptr_t)&present_space(c)->jumps;
     c->words[W_PAGE] = soft_rip(c) & MEM_PAGE_MASK;
 }
 
@@ -444,6 +455,7 @@ static void vcpu_info(struct vcpu *vcpu, FILE *f)
     const struct bt *bt = bt_of(c);
 
     soft_blocks_info(c, f);
+    bt_tables_info(c, f);
     fprintf(f,
             "cpu %u: translated %llu instructions in %u blocks, %zu KiB of code; entries %llu, "
             "functions called %llu, blocks invalidated %llu, cache flushes %llu\n",

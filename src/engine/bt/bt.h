@@ -58,6 +58,10 @@ _Static_assert(offsetof(struct soft_cpu, fpu.fx) < CTX_PAGES * MEM_PAGE_SIZE, "t
  * BEXTR ignores what is above bit 16: there instructions are counted. */
 #define BEXTR_PAGE (12 | 36 << 8)
 #define COUNT_SHIFT 16
+/* Of hashed tables: 16 bits.  Their addends lie behind their tags. */
+#define BEXTR_HASH (12 | 16 << 8)
+#define BT_HASH_BYTES 0x80000
+#define BT_CONTROL(e) ((e)->hashed ? BEXTR_HASH : BEXTR_PAGE)
 
 /* Why translated code was left: value of the code in R11 at `leave`. */
 enum leave { LEAVE_DISPATCH, LEAVE_LINK, LEAVE_ATTENTION, LEAVE_FUNCTION };
@@ -113,18 +117,41 @@ static inline unsigned bt_jump_slot(uint64_t target)
 #define BT_BLOCK_MAX 48
 #define BT_HASH_BITS 14
 
-#define BT_REGIONS 2048
+struct bt_journal {
+    uint64_t *pages;        /* numbers of those that were filled; some more than once */
+    unsigned n;
+};
+
+#define BT_REGION_WORDS 128
 struct bt_view {
     uint8_t *map;           /* of the whole reservation */
     uint64_t *read, *write; /* table bases */
-    uint64_t *journal;      /* page indexes filled | JOURNAL_GLOBAL */
+    struct bt_journal all, local;   /* local: a supervisor's view's entries that are not global */
+    unsigned pages;         /* table pages in use; a few may be counted once for two */
+    unsigned budget;        /* of these */
+    bool hashed;
+    /* 2 MiB regions that have table pages, by hash */
+    uint64_t read_regions[BT_REGION_WORDS], write_regions[BT_REGION_WORDS];
+};
+
+/* Supervisor entries of an address space that is not the present one. */
+#define BT_PARKED_MAX 256
+struct bt_parked {
     unsigned n;
-    unsigned pages;         /* an upper bound of the table pages in use */
-    uint64_t regions[BT_REGIONS];   /* 2 MiB regions noted in pages, plus 1 */
+    struct bt_parked_entry { uint64_t page, view, read, write; } e[BT_PARKED_MAX];
+};
+
+/* What linear addresses mean as targets of jumps: for supervisor code, and for
+ * the user code of each address space that is kept. */
+struct bt_space {
+    uint64_t gen;           /* the c->fetch_gen that it was made with; 0: to be emptied */
+    struct bt_jumps jumps;
 };
 
 struct bt {
-    struct bt_view views[VIEW_SLOW];
+    struct bt_view views[VIEW_COUNT];   /* but for VIEW_SLOW and slots that are not used */
+    struct bt_parked *parked;   /* for each slot */
+    bool hashed;            /* all views are */
     uint8_t *rw, *rx;       /* the code cache, twice */
     size_t code_size, code_start, code_used;
     uint8_t *meta;          /* blocks, sites, links */
@@ -132,9 +159,8 @@ struct bt {
     struct tblock *hash[1 << BT_HASH_BITS];
     struct tblock **order;  /* all blocks, by code address */
     unsigned nblocks;
-    struct bt_jumps jumps[2];
+    struct bt_space spaces[1 + ASID_MAX];
     const struct tlb_entry *tlb;    /* view that translated code runs with */
-    uint64_t gen;           /* c->fetch_gen that jumps stand for */
     uint64_t changes;       /* mem->code_changes seen */
     int (*enter)(struct soft_cpu *c, const uint8_t *code);
     uint8_t *leave, *link, *slow, *indirect, *record;   /* writable addresses, for emission */
@@ -147,7 +173,7 @@ struct bt {
     void *signal_stack;
     pthread_t thread;       /* that has it */
     /* counters */
-    uint64_t translated, entries, functions, invalidated;
+    uint64_t translated, entries, functions, invalidated, fills, remaps;
 };
 
 static inline struct bt *bt_of(struct soft_cpu *c)
@@ -230,5 +256,7 @@ void bt_emit_shared_probe(struct emit *e, struct memop *m);
 extern const struct soft_tables bt_tables;
 int bt_tables_create(struct soft_cpu *c);
 void bt_tables_destroy(struct bt *bt);
+void bt_views_destroy(struct bt *bt);
+void bt_tables_info(const struct soft_cpu *c, FILE *f);
 
 #endif

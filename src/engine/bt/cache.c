@@ -54,10 +54,8 @@ void bt_cache_destroy(struct bt *bt)
 
 void bt_jumps_clear(struct bt *bt)
 {
-    memset(bt->jumps, 0, sizeof(bt->jumps));
-    /* Address 0 belongs to slot 0, which stands for address 1 of slot 1. */
-    for (unsigned n = 0; n < ARRAY_SIZE(bt->jumps); n++)
-        bt->jumps[n].minus_target[0] = -1ULL;
+    for (unsigned n = 0; n < ARRAY_SIZE(bt->spaces); n++)
+        bt->spaces[n].gen = 0;
 }
 
 void bt_cache_flush(struct bt *bt)

@@ -17,6 +17,7 @@ enum host_reg { H_RAX, H_RCX, H_RDX, H_RBX, H_RSP, H_RBP, H_RSI, H_RDI,
 struct emit {
     uint8_t *p;             /* next byte, in the writable mapping */
     uint8_t *end;           /* no emission starts at or behind it */
+    bool hashed;            /* guest pages are looked up in hashed tables */
 };
 
 static inline void emit8(struct emit *e, unsigned b)

@@ -57,15 +57,39 @@ static void test_page(struct emit *e, struct memop *m, unsigned size)
     m->cold[m->ncold++] = emit_jcc(e, 7);
 }
 
-static void load_entry(struct emit *e, const struct memop *m)
+/* R11 = the addend of the page of R10 in the hashed table, or cold. */
+static void load_hashed(struct emit *e, struct memop *m)
 {
+    const unsigned seg = m->write ? 0x65 : 0x64;
+
+    EMIT(e, 0xc4, 0x42, 0xb0, 0xf7, 0xda);      /* bextr r11, r10, r9 */
+    emit8(e, seg);
+    EMIT(e, 0x4e, 0x8b, 0x1c, 0xdd, 0, 0, 0, 0);    /* mov r11, fs/gs:[r11 * 8] */
+    EMIT(e, 0x4d, 0x31, 0xd3);                  /* xor r11, r10 */
+    EMIT(e, 0x49, 0xf7, 0xc3, 0, 0xf0, 0xff, 0xff); /* test r11, -4096 */
+    m->cold[m->ncold++] = emit_jcc(e, 5);
+    EMIT(e, 0xc4, 0x42, 0xb0, 0xf7, 0xda);      /* bextr r11, r10, r9 */
+    emit8(e, seg);
+    EMIT(e, 0x4e, 0x8b, 0x1c, 0xdd);            /* mov r11, fs/gs:[r11 * 8 + addends] */
+    emit32(e, BT_HASH_BYTES);
+}
+
+static void load_entry(struct emit *e, struct memop *m)
+{
+    if (e->hashed) {
+        load_hashed(e, m);
+        return;
+    }
     EMIT(e, 0xc4, 0x42, 0xb0, 0xf7, 0xda);      /* bextr r11, r10, r9 */
     emit8(e, m->write ? 0x65 : 0x64);
     EMIT(e, 0x4e, 0x8b, 0x1c, 0xdd, 0, 0, 0, 0);    /* mov r11, fs/gs:[r11 * 8] */
 }
 
+/* Of a hashed table only what is there is loaded. */
 static void test_entry(struct emit *e, struct memop *m)
 {
+    if (e->hashed)
+        return;
     EMIT(e, 0x4d, 0x85, 0xdb);                  /* test r11, r11 */
     m->cold[m->ncold++] = emit_jcc(e, 4);
 }

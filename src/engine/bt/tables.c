@@ -1,181 +1,475 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Flat tables: for each view two sparse tables of 8 bytes for each guest page,
- * host address minus guest address, 0 for a miss.  They follow the software
- * TLB: what it is filled with is filled here, what it drops is dropped here.
- * What was filled is noted in a journal, so that a flush costs what was used.
+ * Tables that translated code looks guest pages up in, for each view one for
+ * reads and one for writes.  They follow the software TLB: what it is filled
+ * with is filled here, what it drops is dropped here; but they hold more.
+ *
+ * Flat: 8 bytes for each page of the address space, host address minus guest
+ * address, 0 for a miss.  Hashed, where a host refuses to reserve that much:
+ * 64K tags and as many addends, indexed by the low bits of the page number.
+ *
+ * What was filled is noted in journals, so that a flush costs what was used.
+ * Supervisor entries that are not global have one of their own; when another
+ * address space takes over they are put away, and brought back with it.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
 #include "engine/bt/bt.h"
+#include "engine/soft/tlb.h"
 
 #define PAGES_48 (1ULL << 36)
 #define TABLE_BYTES (PAGES_48 * 8)
+#define HASH_SLOTS (BT_HASH_BYTES / 8)
 /* Low bits of the two bases differ (bt.h). */
 #define READ_BIAS 0x15380
 #define JOURNAL_MAX 32768u
-#define JOURNAL_GLOBAL (1ULL << 63)
-/* Table pages of one view before it is mapped afresh: 8 MiB. */
-#define PAGE_BUDGET 2048u
+/* Table pages of a view before it is mapped afresh: of a user view, and of a
+ * supervisor's view beside what all RAM in one place takes. */
+#define PAGE_BUDGET 512u
+#define HASHED_SLOTS 4u
 
-static size_t view_bytes(void)
+/* ---- entries ------------------------------------------------------------------- */
+
+struct pair { uint64_t read, write; };      /* addends, 0: none */
+
+static uint64_t page_of(uint64_t la)
 {
-    return 2 * TABLE_BYTES + 64 * MEM_PAGE_SIZE;
+    return la >> MEM_PAGE_SHIFT & (PAGES_48 - 1);
 }
 
-static int view_create(struct soft_cpu *c, struct bt_view *v)
+static uint64_t address_of(uint64_t page)
 {
-    v->map = mmap(NULL, view_bytes(), PROT_READ | PROT_WRITE,
-                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (v->map == MAP_FAILED) {
-        v->map = NULL;
-        return -ENOMEM;
+    return (uint64_t)((int64_t)(page << 28) >> 16);
+}
+
+static unsigned region_bit(uint64_t page)
+{
+    uint64_t region = page >> 9;
+
+    return (unsigned)(region ^ region >> 13) % (64 * BT_REGION_WORDS);
+}
+
+/* Are there table pages for the region of this page?  Some say yes that have none. */
+static bool in_use(const uint64_t *regions, uint64_t page)
+{
+    unsigned bit = region_bit(page);
+
+    return regions[bit / 64] >> (bit % 64) & 1;
+}
+
+static void use(struct bt_view *v, uint64_t *regions, uint64_t page)
+{
+    unsigned bit = region_bit(page);
+
+    if (regions[bit / 64] >> (bit % 64) & 1)
+        return;
+    regions[bit / 64] |= BIT(bit % 64);
+    v->pages++;
+}
+
+/* A tag that no address with this index has. */
+static uint64_t hash_none(unsigned slot)
+{
+    return slot ? 0 : MEM_PAGE_SIZE;
+}
+
+static struct pair hash_get(const struct bt_view *v, uint64_t page)
+{
+    const unsigned slot = page % HASH_SLOTS;
+    const uint64_t la = address_of(page);
+
+    return (struct pair){ .read = v->read[slot] == la ? v->read[HASH_SLOTS + slot] : 0,
+                          .write = v->write[slot] == la ? v->write[HASH_SLOTS + slot] : 0 };
+}
+
+static void hash_set(uint64_t *table, uint64_t page, uint64_t addend)
+{
+    const unsigned slot = page % HASH_SLOTS;
+    const uint64_t la = address_of(page);
+
+    if (addend) {
+        table[slot] = la;
+        table[HASH_SLOTS + slot] = addend;
+    } else if (table[slot] == la) {
+        table[slot] = hash_none(slot);
     }
-    madvise(v->map, view_bytes(), MADV_NOHUGEPAGE);
-    madvise(v->map, view_bytes(), MADV_DONTDUMP);
-    madvise(v->map, view_bytes(), MADV_DONTFORK);
+}
+
+static struct pair get(const struct bt_view *v, uint64_t page)
+{
+    struct pair p = { 0 };
+
+    if (v->hashed)
+        return hash_get(v, page);
+    if (in_use(v->read_regions, page))
+        p.read = v->read[page];
+    if (p.read && in_use(v->write_regions, page))
+        p.write = v->write[page];
+    return p;
+}
+
+/* Table pages are only touched where there is something to store, since the
+ * first touch of one is dear. */
+static void put(struct bt_view *v, uint64_t page, struct pair p)
+{
+    if (v->hashed) {
+        hash_set(v->read, page, p.read);
+        hash_set(v->write, page, p.write);
+        return;
+    }
+    if (p.read)
+        use(v, v->read_regions, page);
+    if (p.write)
+        use(v, v->write_regions, page);
+    if (in_use(v->read_regions, page) && v->read[page] != p.read)
+        v->read[page] = p.read;
+    if (in_use(v->write_regions, page) && v->write[page] != p.write)
+        v->write[page] = p.write;
+}
+
+static void wipe(struct bt_view *v, uint64_t page)
+{
+    put(v, page, (struct pair){ 0 });
+}
+
+/* ---- life ------------------------------------------------------------------------ */
+
+static size_t view_bytes(bool hashed)
+{
+    return 2 * (hashed ? 2 * BT_HASH_BYTES : TABLE_BYTES) + 64 * MEM_PAGE_SIZE;
+}
+
+static void *reserve(void *at, size_t size)
+{
+    void *p = mmap(at, size, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (at ? MAP_FIXED : 0), -1, 0);
+
+    if (p == MAP_FAILED)
+        return NULL;
+    madvise(p, size, MADV_NOHUGEPAGE);
+    madvise(p, size, MADV_DONTDUMP);
+    madvise(p, size, MADV_DONTFORK);
+    return p;
+}
+
+static unsigned budget(const struct soft_cpu *c, unsigned view)
+{
+    uint64_t ram = 2 * (c->vm->mem->ram_size >> 21);
+
+    return PAGE_BUDGET + (view < VIEW_SLOW ? (unsigned)MIN(ram, 1u << 20) : 0);
+}
+
+static void view_destroy(struct bt_view *v)
+{
+    if (v->map)
+        munmap(v->map, view_bytes(v->hashed));
+    free(v->all.pages);
+    free(v->local.pages);
+    *v = (struct bt_view){ 0 };
+}
+
+static int view_create(struct soft_cpu *c, unsigned n, bool hashed)
+{
+    struct bt_view *v = &bt_of(c)->views[n];
+
+    v->hashed = hashed;
+    v->budget = budget(c, n);
+    v->map = reserve(NULL, view_bytes(hashed));
     /* The context again, below the write table. */
-    if (mmap(v->map, CTX_PAGES * MEM_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, c->fd, 0) == MAP_FAILED)
+    if (!v->map || mmap(v->map, CTX_PAGES * MEM_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+                        c->fd, 0) == MAP_FAILED)
         return -ENOMEM;
     v->write = (uint64_t *)(v->map + CTX_BIAS);
-    v->read = (uint64_t *)(v->map + TABLE_BYTES + 16 * MEM_PAGE_SIZE + (READ_BIAS & 0x3fff));
-    v->journal = malloc(JOURNAL_MAX * sizeof(*v->journal));
-    return v->journal ? 0 : -ENOMEM;
+    v->read = (uint64_t *)(v->map + (view_bytes(hashed) - 64 * MEM_PAGE_SIZE) / 2 + 16 * MEM_PAGE_SIZE +
+                           (READ_BIAS & 0x3fff));
+    if (hashed)
+        v->read[0] = v->write[0] = hash_none(0);
+    v->all.pages = malloc(JOURNAL_MAX * sizeof(uint64_t));
+    v->local.pages = n < VIEW_SLOW ? malloc(JOURNAL_MAX * sizeof(uint64_t)) : NULL;
+    return v->all.pages && (v->local.pages || n >= VIEW_SLOW) ? 0 : -ENOMEM;
+}
+
+/* As many user views as the host lets us have; at least one. */
+static int views_create(struct soft_cpu *c, unsigned slots, bool hashed)
+{
+    struct bt *bt = bt_of(c);
+    unsigned n = 0;
+
+    if (view_create(c, VIEW_KERNEL, hashed) || view_create(c, VIEW_KERNEL_AC, hashed))
+        return -ENOMEM;
+    while (n < slots && !view_create(c, VIEW_USER + n, hashed))
+        n++;
+    if (n < slots)
+        view_destroy(&bt->views[VIEW_USER + n]);
+    c->asid_slots = n;
+    bt->hashed = hashed;
+    return n ? 0 : -ENOMEM;
 }
 
 int bt_tables_create(struct soft_cpu *c)
 {
     struct bt *bt = bt_of(c);
+    const unsigned slots = c->asid_slots;
+    int ret;
 
+    bt->parked = calloc(ASID_MAX, sizeof(*bt->parked));
+    if (!bt->parked)
+        return -ENOMEM;
+    ret = views_create(c, slots, false);
+    if (!ret)
+        return 0;
+    bt_views_destroy(bt);
+    ret = views_create(c, MIN(slots, HASHED_SLOTS), true);
+    if (ret)
+        bt_tables_destroy(bt);
+    return ret;
+}
+
+void bt_views_destroy(struct bt *bt)
+{
     for (unsigned n = 0; n < ARRAY_SIZE(bt->views); n++)
-        if (view_create(c, &bt->views[n])) {
-            bt_tables_destroy(bt);
-            return -ENOMEM;
-        }
-    return 0;
+        view_destroy(&bt->views[n]);
 }
 
 void bt_tables_destroy(struct bt *bt)
 {
-    for (unsigned n = 0; n < ARRAY_SIZE(bt->views); n++) {
-        struct bt_view *v = &bt->views[n];
-
-        if (v->map)
-            munmap(v->map, view_bytes());
-        free(v->journal);
-        *v = (struct bt_view){ 0 };
-    }
+    bt_views_destroy(bt);
+    free(bt->parked);
+    bt->parked = NULL;
 }
 
-static uint64_t index_of(uint64_t la)
+/* ---- forgetting ---------------------------------------------------------------------- */
+
+static void wipe_all(struct bt_view *v, struct bt_journal *j)
 {
-    return la >> MEM_PAGE_SHIFT & (PAGES_48 - 1);
+    for (unsigned n = 0; n < j->n; n++)
+        wipe(v, j->pages[n]);
+    j->n = 0;
 }
 
-static void clear(struct bt_view *v, uint64_t index)
+/* Give the memory back, with the host's own tables for it. */
+static void map_afresh(struct bt *bt, struct bt_view *v)
 {
-    v->read[index] = 0;
-    v->write[index] = 0;
+    uint8_t *start = v->map + CTX_PAGES * MEM_PAGE_SIZE;
+    size_t size = view_bytes(false) - CTX_PAGES * MEM_PAGE_SIZE;
+
+    if (!reserve(start, size) && madvise(start, size, MADV_DONTNEED))
+        abort();                /* translated code has nothing to look at any more */
+    memset(v->read_regions, 0, sizeof(v->read_regions));
+    memset(v->write_regions, 0, sizeof(v->write_regions));
+    v->pages = v->all.n = v->local.n = 0;
+    bt->remaps++;
 }
 
-static void clear_all(struct bt_view *v)
-{
-    if (v->pages > PAGE_BUDGET) {
-        /* Give the memory back: cheaper than clearing, and it bounds it. */
-        madvise(v->map + (CTX_PAGES + 1) * MEM_PAGE_SIZE, view_bytes() - (CTX_PAGES + 1) * MEM_PAGE_SIZE,
-                MADV_DONTNEED);
-        v->pages = 0;
-        memset(v->regions, 0, sizeof(v->regions));
-    }
-    for (unsigned n = 0; n < v->n; n++)
-        clear(v, v->journal[n] & ~JOURNAL_GLOBAL);
-    v->n = 0;
-}
-
-static void clear_nonglobal(struct bt_view *v)
-{
-    unsigned kept = 0;
-
-    for (unsigned n = 0; n < v->n; n++) {
-        if (v->journal[n] & JOURNAL_GLOBAL)
-            v->journal[kept++] = v->journal[n];
-        else
-            clear(v, v->journal[n]);
-    }
-    v->n = kept;
-}
-
-/* Count the table pages in use, a few twice. */
-static void note_region(struct bt_view *v, uint64_t region)
-{
-    uint64_t *slot = &v->regions[region % BT_REGIONS];
-
-    if (*slot != region + 1) {
-        *slot = region + 1;
-        v->pages += 2;
-    }
-}
-
-static void fill(struct soft_cpu *c, enum tlb_view view, uint64_t la, uintptr_t addend, bool write,
-                 bool global)
+static void clear(struct soft_cpu *c, unsigned view)
 {
     struct bt_view *v = &bt_of(c)->views[view];
-    uint64_t index = index_of(la);
 
-    if (v->n == JOURNAL_MAX || v->pages > PAGE_BUDGET) {
-        clear_all(v);
-        /* What the TLB still held would never be filled here again. */
-        for (unsigned n = 0; n < TLB_SIZE; n++)
-            c->tlbs[view][n].read = c->tlbs[view][n].write = TLB_NONE;
-    }
-    note_region(v, index >> 9);
-    if (!v->read[index])
-        v->journal[v->n++] = index | (global ? JOURNAL_GLOBAL : 0);
-    v->read[index] = addend;
-    v->write[index] = write ? addend : 0;
+    if (v->pages > v->budget)
+        map_afresh(bt_of(c), v);
+    wipe_all(v, &v->all);
+    wipe_all(v, &v->local);
 }
 
-static void flush(struct soft_cpu *c, bool globals)
+static void clear_local(struct soft_cpu *c)
+{
+    for (unsigned n = 0; n < VIEW_SLOW; n++)
+        wipe_all(&bt_of(c)->views[n], &bt_of(c)->views[n].local);
+}
+
+static void wipe_pages(struct bt_view *v, uint64_t first, uint64_t n)
+{
+    for (uint64_t k = 0; k < n; k++) {
+        if (!v->hashed && !((first + k) & 511) && !in_use(v->read_regions, first + k)) {
+            k += 511;
+            continue;
+        }
+        wipe(v, first + k);
+    }
+}
+
+static void wipe_noted(struct bt_view *v, const struct bt_journal *j, uint64_t first, uint64_t n)
+{
+    for (unsigned k = 0; k < j->n; k++)
+        if (j->pages[k] - first < n)
+            wipe(v, j->pages[k]);
+}
+
+static void clear_range(struct soft_cpu *c, unsigned view, uint64_t la, uint64_t mask)
+{
+    struct bt_view *v = &bt_of(c)->views[view];
+    uint64_t first = page_of(la), n = (mask >> MEM_PAGE_SHIFT) + 1;
+
+    if (n <= 1024) {
+        wipe_pages(v, first, n);
+        return;
+    }
+    wipe_noted(v, &v->all, first, n);
+    wipe_noted(v, &v->local, first, n);
+}
+
+/* ---- filling -------------------------------------------------------------------------- */
+
+static bool store(struct bt_view *v, struct bt_journal *j, uint64_t page, struct pair p)
+{
+    if (j->n == JOURNAL_MAX || v->pages > v->budget)
+        return false;
+    if (!get(v, page).read)
+        j->pages[j->n++] = page;
+    put(v, page, p);
+    return true;
+}
+
+static void fill(struct soft_cpu *c, unsigned view, uint64_t la, uintptr_t addend, bool write, bool global)
+{
+    struct bt *bt = bt_of(c);
+    struct bt_view *v = &bt->views[view];
+    struct bt_journal *j = view < VIEW_SLOW && !global ? &v->local : &v->all;
+    struct pair p = { addend, write ? addend : 0 };
+
+    bt->fills++;
+    if (store(v, j, page_of(la), p))
+        return;
+    clear(c, view);
+    /* What the TLB still held would never be filled here again. */
+    soft_tlb_drop_view(c, view);
+    store(v, j, page_of(la), p);
+}
+
+static bool lookup(struct soft_cpu *c, unsigned view, uint64_t la, bool write, struct tlb_entry *e)
+{
+    struct pair p = get(&bt_of(c)->views[view], page_of(la));
+
+    if (!(write ? p.write : p.read))
+        return false;
+    *e = (struct tlb_entry){ .read = la, .write = p.write ? la : TLB_NONE, .addend = write ? p.write : p.read };
+    return true;
+}
+
+/* ---- entries that are put away ------------------------------------------------------------ */
+
+static void park_view(struct bt_parked *k, struct bt_view *v, unsigned view)
+{
+    while (v->local.n > 0) {
+        uint64_t page = v->local.pages[--v->local.n];
+        struct pair p = get(v, page);
+
+        if (p.read && k->n < BT_PARKED_MAX)
+            k->e[k->n++] = (struct bt_parked_entry){ page, view, p.read, p.write };
+        wipe(v, page);
+    }
+}
+
+static void park(struct soft_cpu *c, unsigned slot)
+{
+    struct bt *bt = bt_of(c);
+
+    bt->parked[slot].n = 0;
+    for (unsigned n = 0; n < VIEW_SLOW; n++)
+        park_view(&bt->parked[slot], &bt->views[n], n);
+}
+
+/* Oldest first, so that the newest are put away first again. */
+static void unpark(struct soft_cpu *c, unsigned slot)
+{
+    struct bt *bt = bt_of(c);
+    struct bt_parked *k = &bt->parked[slot];
+
+    while (k->n > 0) {
+        struct bt_parked_entry *e = &k->e[--k->n];
+        struct bt_view *v = &bt->views[e->view];
+
+        if (!get(v, e->page).read)
+            store(v, &v->local, e->page, (struct pair){ e->read, e->write });
+    }
+}
+
+static void clear_parked(struct soft_cpu *c, unsigned slot, uint64_t la, uint64_t mask)
+{
+    struct bt_parked *k = &bt_of(c)->parked[slot];
+    const uint64_t first = page_of(la), n = (mask >> MEM_PAGE_SHIFT) + 1;
+    unsigned kept = 0;
+
+    if (mask == ~0ULL) {
+        k->n = 0;
+        return;
+    }
+    for (unsigned i = 0; i < k->n; i++)
+        if (k->e[i].page - first >= n)
+            k->e[kept++] = k->e[i];
+    k->n = kept;
+}
+
+/* ---- rights --------------------------------------------------------------------------------- */
+
+static void take_write(struct bt_view *v, uint64_t page)
+{
+    struct pair p = get(v, page);
+
+    if (v->hashed)
+        hash_set(v->write, page, 0);
+    else if (p.write)
+        v->write[page] = 0;
+}
+
+static void revoke(struct soft_cpu *c, unsigned view, uint64_t la)
+{
+    struct bt *bt = bt_of(c);
+    const uint64_t page = page_of(la);
+
+    take_write(&bt->views[view], page);
+    if (view >= VIEW_SLOW)
+        return;
+    for (unsigned n = 0; n < c->asid_slots; n++)
+        for (unsigned k = 0; k < bt->parked[n].n; k++)
+            if (bt->parked[n].e[k].page == page && bt->parked[n].e[k].view == view)
+                bt->parked[n].e[k].write = 0;
+}
+
+static void revoke_noted(struct bt_view *v, const struct bt_journal *j)
+{
+    for (unsigned n = 0; n < j->n; n++)
+        take_write(v, j->pages[n]);
+}
+
+static void revoke_all(struct soft_cpu *c)
 {
     struct bt *bt = bt_of(c);
 
     for (unsigned n = 0; n < ARRAY_SIZE(bt->views); n++) {
-        if (globals)
-            clear_all(&bt->views[n]);
-        else
-            clear_nonglobal(&bt->views[n]);
+        revoke_noted(&bt->views[n], &bt->views[n].all);
+        revoke_noted(&bt->views[n], &bt->views[n].local);
     }
-}
-
-static void flush_page(struct soft_cpu *c, uint64_t la, uint64_t size_mask)
-{
-    struct bt *bt = bt_of(c);
-    uint64_t first = index_of(la & ~size_mask), pages = (size_mask >> MEM_PAGE_SHIFT) + 1;
-
-    if (pages > 512) {      /* 1 GiB pages: rare enough */
-        flush(c, true);
-        return;
-    }
-    for (unsigned n = 0; n < ARRAY_SIZE(bt->views); n++)
-        for (uint64_t k = 0; k < pages; k++)
-            if (bt->views[n].read[first + k])
-                clear(&bt->views[n], first + k);
-}
-
-static void flush_writes(struct soft_cpu *c)
-{
-    struct bt *bt = bt_of(c);
-
-    for (unsigned n = 0; n < ARRAY_SIZE(bt->views); n++)
-        for (unsigned k = 0; k < bt->views[n].n; k++)
-            bt->views[n].write[bt->views[n].journal[k] & ~JOURNAL_GLOBAL] = 0;
+    for (unsigned n = 0; n < c->asid_slots; n++)
+        for (unsigned k = 0; k < bt->parked[n].n; k++)
+            bt->parked[n].e[k].write = 0;
 }
 
 const struct soft_tables bt_tables = {
     .fill = fill,
-    .flush = flush,
-    .flush_page = flush_page,
-    .flush_writes = flush_writes,
+    .lookup = lookup,
+    .clear = clear,
+    .clear_local = clear_local,
+    .park = park,
+    .unpark = unpark,
+    .clear_parked = clear_parked,
+    .clear_range = clear_range,
+    .revoke = revoke,
+    .revoke_all = revoke_all,
 };
+
+void bt_tables_info(const struct soft_cpu *c, FILE *f)
+{
+    const struct bt *bt = c->translator;
+    unsigned long long pages = 0, entries = 0;
+
+    for (unsigned n = 0; n < ARRAY_SIZE(bt->views); n++) {
+        pages += bt->views[n].pages;
+        entries += bt->views[n].all.n + bt->views[n].local.n;
+    }
+    fprintf(f, "cpu %u: %s tables: %llu fills, %llu entries noted, %llu KiB in use, mapped afresh %llu times\n",
+            c->id, bt->hashed ? "hashed" : "flat", (unsigned long long)bt->fills, entries, pages * 4,
+            (unsigned long long)bt->remaps);
+}

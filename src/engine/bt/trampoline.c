@@ -28,7 +28,7 @@ static void load_guest(struct emit *e)
     EMIT(e, 0x04, 0x7f, 0x9e);                  /* add al, 7f; sahf */
     for (unsigned n = 0; n < sizeof(resident); n++)
         emit_gs_load(e, resident[n], CTX_GPR(resident[n]));
-    emit_imm64(e, H_R9, BEXTR_PAGE);
+    emit_imm64(e, H_R9, BT_CONTROL(e));
 }
 
 /* C code may need thread-local storage: FS is the host's again. */
@@ -147,7 +147,7 @@ static uint8_t *emit_link(struct emit *e, const uint8_t *leave)
 
 void bt_emit_trampolines(struct bt *bt, bt_call slow, bt_call record)
 {
-    struct emit e = { .p = bt->rw, .end = bt->rw + bt->code_size };
+    struct emit e = { .p = bt->rw, .end = bt->rw + bt->code_size, .hashed = bt->hashed };
     uint8_t *enter = emit_enter(&e);
 
     bt->enter = (int (*)(struct soft_cpu *, const uint8_t *))(void *)(bt->rx + (enter - bt->rw));

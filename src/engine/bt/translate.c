@@ -222,10 +222,9 @@ static bool track(struct translation *t, unsigned offset, unsigned len, uint32_t
 {
     struct soft_cpu *c = t->c;
     uint64_t epoch;
-    bool fresh;
 
-    *version = mem_code_add(c->vm->mem, t->page->page, offset, len, &fresh);
-    epoch = fresh ? soft_code_revoke(c) : atomic_load(&c->vm->code_epoch);
+    *version = mem_code_add(c->vm->mem, t->page->page, offset, len, NULL);
+    epoch = soft_code_revoke(c, t->page->page);
     return c->vm->ncpus == 1 || soft_code_acknowledged(c, epoch);
 }
 
@@ -276,7 +275,8 @@ struct tblock *bt_translate(struct soft_cpu *c, const struct ftlb_entry *page, u
     *t->b = (struct tblock){ .page = page->page, .version = version, .offset = (uint16_t)offset,
                              .mode = (uint8_t)mode, .n = (uint8_t)t->n, .needs = (uint16_t)t->items[0].live,
                              .code = (uint32_t)bt->code_used, .sites = t->b->sites };
-    t->e = (struct emit){ .p = bt->rw + bt->code_used, .end = bt->rw + bt->code_size };
+    t->e = (struct emit){ .p = bt->rw + bt->code_used, .end = bt->rw + bt->code_size,
+                          .hashed = bt->hashed };
     if (!emit_block(t)) {
         bt_cache_flush(bt);
         return NULL;

@@ -8,8 +8,8 @@
  * lock.  A block lies in one page (or is one instruction across two), is
  * keyed by physical page, offset and mode, and is valid as long as the page's
  * code version in mem/ stands: one compare at block entry.  When code is
- * decoded from a page that had none, other vCPUs may still hold the right to
- * write there; until all of them have acknowledged that they gave it up, the
+ * decoded from a page, other vCPUs may still hold the right to
+ * write there; until all of these have acknowledged that they gave it up, the
  * block's bytes are compared each time it is entered.
  *
  * The cache is an arena that is emptied as a whole when it is full.
@@ -22,6 +22,7 @@
 #include <sys/mman.h>
 
 #include "engine/soft/decode.h"
+#include "engine/soft/tlb.h"
 
 #define HASH_BITS 14
 #define JUMP_BITS 12
@@ -81,21 +82,47 @@ static unsigned hash_of(uint64_t page, unsigned offset, unsigned mode)
            ((1 << HASH_BITS) - 1);
 }
 
-/* Give up this vCPU's own write rights and ask the others to, after code
- * appeared on a page.  Returns the epoch to wait for. */
-uint64_t soft_code_revoke(struct soft_cpu *c)
+static void raise_to(_Atomic uint64_t *v, uint64_t to)
+{
+    uint64_t old = atomic_load(v);
+
+    while (old < to && !atomic_compare_exchange_weak(v, &old, to))
+        ;
+}
+
+/*
+ * The lines of code on a page have been marked: give up this vCPU's own rights
+ * to write there, and ask the others that may have one.  Returns the epoch to
+ * wait for; 0 if nobody had to be asked.
+ *
+ * A request is left before the epoch begins, and who answers reads the epoch
+ * before it takes the requests: what it acknowledges, it has done.
+ */
+uint64_t soft_code_revoke(struct soft_cpu *c, uint64_t page)
 {
     struct soft_vm *vm = c->vm;
-    uint64_t epoch = atomic_fetch_add(&vm->code_epoch, 1) + 1;
+    uint64_t asked[(CPU_MAX_VCPUS + 63) / 64] = { 0 }, epoch;
+    bool any = false;
 
-    soft_flush_writes(c);
+    soft_rights_drop(c, page);
     for (unsigned n = 0; n < vm->ncpus; n++)
-        if (vm->cpus[n] && vm->cpus[n] != c)
+        if (vm->cpus[n] && vm->cpus[n] != c && soft_rights_ask(vm->cpus[n], page)) {
+            asked[n / 64] |= BIT(n % 64);
+            any = true;
+        }
+    if (!any)
+        return 0;
+    epoch = atomic_fetch_add(&vm->code_epoch, 1) + 1;
+    for (unsigned n = 0; n < vm->ncpus; n++)
+        if (asked[n / 64] >> (n % 64) & 1) {
+            raise_to(&vm->cpus[n]->code_asked, epoch);
             atomic_fetch_or(&vm->cpus[n]->attention, ATT_CODE);
+        }
+    c->stats.asked++;
     return epoch;
 }
 
-/* Have all other vCPUs given up the rights they had at this epoch?  One that
+/* Have all other vCPUs done what was asked of them up to this epoch?  One that
  * is not running will look at its attention word first. */
 bool soft_code_acknowledged(const struct soft_cpu *c, uint64_t epoch)
 {
@@ -104,7 +131,8 @@ bool soft_code_acknowledged(const struct soft_cpu *c, uint64_t epoch)
     for (unsigned n = 0; n < vm->ncpus; n++) {
         struct soft_cpu *o = vm->cpus[n];
 
-        if (o && o != c && atomic_load(&o->running) && atomic_load(&o->code_ack) < epoch)
+        if (o && o != c && atomic_load(&o->running) &&
+            atomic_load(&o->code_ack) < MIN(epoch, atomic_load(&o->code_asked)))
             return false;
     }
     return true;
@@ -207,26 +235,22 @@ static struct block *make_block(struct soft_cpu *c, const struct ftlb_entry *pag
 {
     struct maker m;
     struct mem *mem = c->vm->mem;
-    uint64_t epoch = 0;
+    uint64_t epoch;
     uint32_t version;
     struct block *b;
-    bool fresh;
 
     m.offset = pc & (MEM_PAGE_SIZE - 1);
     do {
         decode_run(c, &m, page->hva);
         if (!m.n)
             return NULL;
-        version = mem_code_add(mem, page->page, m.offset, m.bytes, &fresh);
-        if (fresh)
-            epoch = soft_code_revoke(c);
+        version = mem_code_add(mem, page->page, m.offset, m.bytes, NULL);
+        epoch = soft_code_revoke(c, page->page);
     } while (memcmp(m.copy, page->hva + m.offset, m.bytes));
-    if (!epoch)
-        epoch = atomic_load(&c->vm->code_epoch);
     b = new_block(c, &m);
     b->page = page->page;
     b->version = version;
-    b->epoch = c->vm->ncpus > 1 ? epoch : 0;
+    b->epoch = epoch;
     insert(blocks_of(c), b);
     return b;
 }
@@ -249,7 +273,7 @@ static struct block *make_crossing(struct soft_cpu *c, const struct ftlb_entry *
     const struct ftlb_entry *two;
     unsigned head = (unsigned)(MEM_PAGE_SIZE - (pc & (MEM_PAGE_SIZE - 1)));
     struct block *b;
-    bool fresh1, fresh2;
+    uint64_t epoch;
     uint32_t v1, v2;
 
     if (soft_fetch_page(c, (pc + head) & (c->code64 ? ~0ULL : 0xffffffffULL), &two))
@@ -258,10 +282,10 @@ static struct block *make_crossing(struct soft_cpu *c, const struct ftlb_entry *
     b = find_crossing(c, one.page, two->page, m.offset);
     if (b)
         return b;
-    v1 = mem_code_add(c->vm->mem, one.page, m.offset, head, &fresh1);
-    v2 = mem_code_add(c->vm->mem, two->page, 0, MAX_INSN - head, &fresh2);
-    if (fresh1 || fresh2)
-        soft_code_revoke(c);
+    v1 = mem_code_add(c->vm->mem, one.page, m.offset, head, NULL);
+    v2 = mem_code_add(c->vm->mem, two->page, 0, MAX_INSN - head, NULL);
+    epoch = soft_code_revoke(c, one.page);
+    epoch = MAX(epoch, soft_code_revoke(c, two->page));
     memcpy(m.copy, one.hva + m.offset, head);
     memcpy(m.copy + head, two->hva, MAX_INSN - head);
     soft_decode(c->vm->model, c->mode_key, m.copy, MAX_INSN, &m.insns[0]);
@@ -272,7 +296,7 @@ static struct block *make_crossing(struct soft_cpu *c, const struct ftlb_entry *
     b->page2 = two->page;
     b->version = v1;
     b->version2 = v2;
-    b->epoch = c->vm->ncpus > 1 ? atomic_load(&c->vm->code_epoch) : 0;
+    b->epoch = epoch;
     insert(blocks_of(c), b);
     return b;
 }
@@ -598,4 +622,5 @@ void soft_blocks_info(struct soft_cpu *c, FILE *f)
     fprintf(f, "cpu %u: %llu instructions, %llu blocks, %llu decoded, %llu cache flushes, %zu KiB in use\n", c->id,
             (unsigned long long)c->insn_count, (unsigned long long)it->blocks,
             (unsigned long long)it->decoded, (unsigned long long)it->flushes, it->used / 1024);
+    soft_tlb_info(c, f);
 }

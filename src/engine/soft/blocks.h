@@ -28,7 +28,7 @@ int soft_settle(struct soft_cpu *c, int r);
 
 /* Code appeared on a page: give up this vCPU's write rights and ask the
  * others to.  Returns the epoch to wait for. */
-uint64_t soft_code_revoke(struct soft_cpu *c);
+uint64_t soft_code_revoke(struct soft_cpu *c, uint64_t page);
 /* Have all others given up the rights they had at this epoch? */
 bool soft_code_acknowledged(const struct soft_cpu *c, uint64_t epoch);
 

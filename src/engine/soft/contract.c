@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "engine/soft/blocks.h"
+#include "engine/soft/tlb.h"
 
 /* Decoded code of a vCPU: fewer bytes each when there are many. */
 #define ARENA_MAX (8 * MiB)
@@ -59,14 +60,18 @@ int soft_vcpu_create(struct vcpu **out, struct engine_vm *vm, unsigned id)
     v->cpu.fd = fd;
     v->cpu.run = &v->run;
     ret = soft_blocks_create(&v->cpu, arena_size(vm->soft.ncpus));
-    if (ret) {
-        close(fd);
-        munmap(v, align_up(sizeof(*v), MEM_PAGE_SIZE));
-        return ret;
+    if (ret)
+        goto out;
+    ret = soft_cpu_init(&v->cpu, &vm->soft, id);
+    if (!ret) {
+        *out = (struct vcpu *)v;
+        return 0;
     }
-    soft_cpu_init(&v->cpu, &vm->soft, id);
-    *out = (struct vcpu *)v;
-    return 0;
+    soft_blocks_destroy(&v->cpu);
+out:
+    close(fd);
+    munmap(v, align_up(sizeof(*v), MEM_PAGE_SIZE));
+    return ret;
 }
 
 void soft_vcpu_destroy(struct vcpu *vcpu)
@@ -157,7 +162,9 @@ int soft_op_counter_add(struct engine_vm *vm, const struct cpu_counter *counter)
 
 void soft_op_dirty_revoke(struct engine_vm *vm)
 {
-    soft_flush_every(&vm->soft);
+    for (unsigned n = 0; n < vm->soft.ncpus; n++)
+        if (vm->soft.cpus[n])
+            soft_rights_ask_all(vm->soft.cpus[n]);
 }
 
 void soft_op_clock_changed(struct engine_vm *vm)

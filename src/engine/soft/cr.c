@@ -77,10 +77,11 @@ static int write_cr0(struct soft_cpu *c, uint64_t v)
 
 static int write_cr3(struct soft_cpu *c, uint64_t v)
 {
+    bool keep = (c->s.cr4 & CR4_PCIDE) && (v & CR3_NOFLUSH);
     int r = 0;
 
-    if (c->s.cr4 & CR4_PCIDE)
-        v &= ~CR3_NOFLUSH; /* we flush all the same */
+    if (keep)
+        v &= ~CR3_NOFLUSH;
     if (soft_lma(c) && v >> c->vm->model->phys_bits)
         return soft_gp0(c);
     if (pae_paging(c->s.cr0, c->s.cr4, c->s.efer))
@@ -88,7 +89,7 @@ static int write_cr3(struct soft_cpu *c, uint64_t v)
     if (r)
         return r;
     c->s.cr3 = v;
-    soft_flush_nonglobal(c);
+    soft_switch_space(c, keep);
     return 0;
 }
 
@@ -233,8 +234,6 @@ int op_invlpg(struct soft_cpu *c, const struct insn *i)
     return SOFT_STOP;
 }
 
-/* Our TLB knows the present PCID only: every other one was flushed when CR3
- * changed, but global pages are of all. */
 int op_invpcid(struct soft_cpu *c, const struct insn *i)
 {
     uint64_t type = gpr_get(c, i->reg, c->code64 ? 8 : 4), desc[2], la;
@@ -251,9 +250,10 @@ int op_invpcid(struct soft_cpu *c, const struct insn *i)
     if (type == 0 && !x86_canonical(desc[1]))
         return soft_gp0(c);
     switch (type) {
-    case 0: soft_flush_page(c, desc[1]); break;
+    case 0: soft_flush_pcid_page(c, (unsigned)desc[0], desc[1]); break;
+    case 1: soft_flush_pcid(c, (unsigned)desc[0]); break;
     case 2: soft_flush_all(c); break;
-    default: soft_flush_nonglobal(c); break;
+    default: soft_flush_spaces(c); break;
     }
     return SOFT_STOP;
 }

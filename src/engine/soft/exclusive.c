@@ -8,7 +8,7 @@
  * running = 1 first and then looks for wishes.  All four are sequentially
  * consistent, so one of the two sees the other.
  */
-#include "engine/soft/soft.h"
+#include "engine/soft/tlb.h"
 
 /* What others have asked of this vCPU's TLBs while it stood. */
 void soft_take_flushes(struct soft_cpu *c)
@@ -23,7 +23,7 @@ void soft_take_flushes(struct soft_cpu *c)
     if (bits & ATT_CODE) {
         uint64_t epoch = atomic_load(&c->vm->code_epoch);
 
-        soft_flush_writes(c);
+        soft_rights_answer(c);
         atomic_store(&c->code_ack, epoch);
     }
 }

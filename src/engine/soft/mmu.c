@@ -12,7 +12,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "engine/soft/soft.h"
+#include "engine/soft/tlb.h"
 
 struct walk {
     uint64_t gpa;
@@ -336,45 +336,66 @@ int soft_translate(struct soft_cpu *c, uint64_t la, uint64_t *gpa)
 
 /* Where an access lands. */
 struct target {
-    uint64_t gpa;
+    uint64_t gpa;           /* of MMIO */
     uint8_t *hva;           /* NULL: MMIO, or nothing */
     bool readonly;          /* ROM: writes are dropped */
 };
 
-static void fill(struct soft_cpu *c, uint64_t la, struct tlb_entry *view, const struct walk *w,
+static void fill(struct soft_cpu *c, uint64_t la, unsigned view, const struct walk *w,
                  const struct intent *in, const uint8_t *hva, uint64_t page, bool readonly)
 {
-    struct tlb_entry *e = &view[(la >> MEM_PAGE_SHIFT) & (TLB_SIZE - 1)];
+    struct tlb_entry *e = &c->tlbs[view][tlb_index(la)];
     uint64_t tag = la & MEM_PAGE_MASK;
     struct intent wr = *in;
 
     wr.access = ACCESS_WRITE;
+    c->stats.fills++;
     e->read = tag;
     e->write = TLB_NONE;
-    if (w->dirty && !readonly && allowed(c, w, &wr) && !mem_has_code(c->vm->mem, page)) {
-        if (in->access == ACCESS_WRITE ||
-            !atomic_load_explicit(&c->vm->mem->dirty_on, memory_order_relaxed)) {
-            mem_mark_dirty(c->vm->mem, page);
-            e->write = tag;
-        }
+    if (w->dirty && !readonly && allowed(c, w, &wr) &&
+        (in->access == ACCESS_WRITE ||
+         !atomic_load_explicit(&c->vm->mem->dirty_on, memory_order_relaxed)) &&
+        soft_rights_add(c, view, tag, page)) {
+        mem_mark_dirty(c->vm->mem, page);
+        e->write = tag;
     }
     e->addend = (uintptr_t)hva - la;
-    e->meta = (w->size_mask & ~(uint64_t)TLB_GLOBAL) | (w->global ? TLB_GLOBAL : 0);
-    c->large_mask |= w->size_mask;
+    e->global = w->global;
+    soft_tlb_note(c, view, la, w->size_mask, w->global);
     if (c->tables)
-        c->tables->fill(c, (enum tlb_view)((view - c->tlbs[0]) / TLB_SIZE), tag, e->addend,
-                        e->write == tag, w->global);
+        c->tables->fill(c, view, tag, e->addend, e->write == tag, w->global);
+}
+
+/* A translator's tables may still hold what the TLB had to give up. */
+static bool from_tables(struct soft_cpu *c, uint64_t la, unsigned view, enum access access, struct target *t)
+{
+    struct tlb_entry *e = &c->tlbs[view][tlb_index(la)];
+
+    if (!c->tables || view == VIEW_SLOW ||
+        !c->tables->lookup(c, view, la & MEM_PAGE_MASK, access == ACCESS_WRITE, e))
+        return false;
+    c->stats.from_tables++;
+    soft_tlb_note(c, view, la, 0, false);
+    t->hva = (uint8_t *)(la + e->addend);
+    t->readonly = false;
+    return true;
 }
 
 static int find_target(struct soft_cpu *c, uint64_t la, enum access access, bool sys, struct target *t)
 {
-    struct tlb_entry *view = sys ? c->tlbs[VIEW_KERNEL] : c->tlb;
+    unsigned view = sys ? VIEW_KERNEL : (unsigned)((c->tlb - c->tlbs[0]) / TLB_SIZE);
     struct intent in = intent_of(c, access, sys);
     const struct mem_slot *slot;
     struct walk w;
 
     if (soft_lma(c) && unlikely(!x86_canonical(la)))
         return soft_gp0(c);
+    if (from_tables(c, la, view, access, t))
+        return 0;
+    if (access == ACCESS_WRITE && c->tlbs[view][tlb_index(la)].read == (la & MEM_PAGE_MASK))
+        c->stats.no_write++;
+    else
+        c->stats.empty++;
     if (walk(c, la, &in, &w))
         return SOFT_FAULT;
     t->gpa = w.gpa & atomic_load_explicit(&c->vm->a20_mask, memory_order_relaxed);
@@ -385,21 +406,21 @@ static int find_target(struct soft_cpu *c, uint64_t la, enum access access, bool
         return 0;
     t->hva = slot->hva + (t->gpa - slot->gpa);
     t->readonly = slot->readonly;
-    if (view != c->tlbs[VIEW_SLOW])
+    if (view != VIEW_SLOW)
         fill(c, la, view, &w, &in, t->hva, mem_slot_page(slot, t->gpa), slot->readonly);
     return 0;
 }
 
 int soft_fetch_page(struct soft_cpu *c, uint64_t la, const struct ftlb_entry **entry)
 {
-    struct ftlb_entry *e = &c->ftlb[(la >> MEM_PAGE_SHIFT) & (FTLB_SIZE - 1)];
-    uint64_t tag = la & MEM_PAGE_MASK, gpa;
     struct intent in = intent_of(c, ACCESS_FETCH, false);
+    struct ftlb_entry *e = &c->ftlb[ftlb_index(c, la, in.user)];
+    uint64_t tag = la & MEM_PAGE_MASK, gpa;
     const struct mem_slot *slot;
     struct walk w;
 
     *entry = e;
-    if (likely(e->tag == tag && e->user == in.user))
+    if (likely(e->tag == tag && e->user == in.user && ftlb_valid(c, e)))
         return 0;
     if (soft_lma(c) && !x86_canonical(la))
         return soft_gp0(c);
@@ -413,76 +434,10 @@ int soft_fetch_page(struct soft_cpu *c, uint64_t la, const struct ftlb_entry **e
     e->tag = tag;
     e->hva = slot->hva + (gpa - slot->gpa);
     e->page = mem_slot_page(slot, gpa);
-    e->meta = (w.size_mask & ~(uint64_t)TLB_GLOBAL) | (w.global ? TLB_GLOBAL : 0);
+    e->owner = w.global && !in.user ? c->shared.id : c->asids[c->asid_slot].id;
     e->user = in.user;
+    soft_fetch_note(c, la, w.size_mask, w.global, in.user);
     return 0;
-}
-
-/* ---- flushing ----------------------------------------------------------------- */
-
-static void drop(struct tlb_entry *e)
-{
-    e->read = e->write = TLB_NONE;
-}
-
-void soft_flush_all(struct soft_cpu *c)
-{
-    for (unsigned v = 0; v < VIEW_COUNT; v++)
-        for (unsigned n = 0; n < TLB_SIZE; n++)
-            drop(&c->tlbs[v][n]);
-    for (unsigned n = 0; n < FTLB_SIZE; n++)
-        c->ftlb[n].tag = TLB_NONE;
-    c->fetch_gen++;
-    c->drops++;
-    c->large_mask = 0;
-    if (c->tables)
-        c->tables->flush(c, true);
-}
-
-void soft_flush_nonglobal(struct soft_cpu *c)
-{
-    for (unsigned v = 0; v < VIEW_SLOW; v++)
-        for (unsigned n = 0; n < TLB_SIZE; n++)
-            if (!(c->tlbs[v][n].meta & TLB_GLOBAL))
-                drop(&c->tlbs[v][n]);
-    for (unsigned n = 0; n < FTLB_SIZE; n++)
-        if (!(c->ftlb[n].meta & TLB_GLOBAL))
-            c->ftlb[n].tag = TLB_NONE;
-    c->fetch_gen++;
-    c->drops++;
-    if (c->tables)
-        c->tables->flush(c, false);
-}
-
-/* Is la inside the guest page (of any size) that an entry came from? */
-static bool covers(uint64_t tag, uint64_t meta, uint64_t la)
-{
-    return tag != TLB_NONE && !((tag ^ la) & ~(meta | (MEM_PAGE_SIZE - 1)));
-}
-
-void soft_flush_page(struct soft_cpu *c, uint64_t la)
-{
-    for (unsigned v = 0; v < VIEW_SLOW; v++)
-        for (unsigned n = 0; n < TLB_SIZE; n++)
-            if (covers(c->tlbs[v][n].read, c->tlbs[v][n].meta, la))
-                drop(&c->tlbs[v][n]);
-    for (unsigned n = 0; n < FTLB_SIZE; n++)
-        if (covers(c->ftlb[n].tag, c->ftlb[n].meta, la))
-            c->ftlb[n].tag = TLB_NONE;
-    c->fetch_gen++;
-    c->drops++;
-    if (c->tables)
-        c->tables->flush_page(c, la, c->large_mask);
-}
-
-void soft_flush_writes(struct soft_cpu *c)
-{
-    c->drops++;
-    for (unsigned v = 0; v < VIEW_SLOW; v++)
-        for (unsigned n = 0; n < TLB_SIZE; n++)
-            c->tlbs[v][n].write = TLB_NONE;
-    if (c->tables)
-        c->tables->flush_writes(c);
 }
 
 /* ---- accesses -------------------------------------------------------------------- */
@@ -610,7 +565,7 @@ int soft_read_rmw(struct soft_cpu *c, uint64_t la, unsigned size, uint64_t *v)
 
 int soft_sys_read(struct soft_cpu *c, uint64_t la, unsigned size, uint64_t *v)
 {
-    const struct tlb_entry *e = &c->tlbs[VIEW_KERNEL][(la >> MEM_PAGE_SHIFT) & (TLB_SIZE - 1)];
+    const struct tlb_entry *e = &c->tlbs[VIEW_KERNEL][tlb_index(la)];
 
     if (likely(((la + size - 1) & MEM_PAGE_MASK) == e->read)) {
         *v = ram_load((void *)(la + e->addend), size);
@@ -621,7 +576,7 @@ int soft_sys_read(struct soft_cpu *c, uint64_t la, unsigned size, uint64_t *v)
 
 int soft_sys_write(struct soft_cpu *c, uint64_t la, unsigned size, uint64_t v)
 {
-    const struct tlb_entry *e = &c->tlbs[VIEW_KERNEL][(la >> MEM_PAGE_SHIFT) & (TLB_SIZE - 1)];
+    const struct tlb_entry *e = &c->tlbs[VIEW_KERNEL][tlb_index(la)];
 
     if (likely(((la + size - 1) & MEM_PAGE_MASK) == e->write)) {
         ram_store((void *)(la + e->addend), size, v);

@@ -155,7 +155,7 @@ static struct tlb_entry *derive_view(const struct soft_cpu *c)
     if (unlikely(breakpoints(c)) || unlikely(ac && c->cpl == 3 && (c->s.cr0 & CR0_AM)))
         return m->tlbs[VIEW_SLOW];
     if (c->cpl == 3)
-        return m->tlbs[VIEW_USER];
+        return m->tlbs[VIEW_USER + c->asid_slot];
     return m->tlbs[ac || !(c->s.cr4 & CR4_SMAP) ? VIEW_KERNEL_AC : VIEW_KERNEL];
 }
 
@@ -173,6 +173,7 @@ void soft_mode_changed(struct soft_cpu *c)
     if (!(was64 && c->code64))
         derive_segs(c);
     c->tlb = derive_view(c);
+    soft_pick_fetch_gen(c);
     c->single = (c->rflags & X86_TF) || breakpoints(c);
 }
 

@@ -21,6 +21,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "base/util.h"
 #include "cpu/cpu.h"
@@ -84,31 +85,68 @@ struct insn {
 
 /*
  * Software TLB: for each view, direct mapped.  A tag is the page's linear
- * address (canonical), or an impossible one.  The views: user mode,
- * supervisor mode with EFLAGS.AC clear and set (SMAP), and one that is never
- * filled, for modes in which each access needs checks (alignment, data
- * breakpoints).
+ * address (canonical), or an impossible one.  The views: supervisor mode with
+ * EFLAGS.AC clear and set (SMAP), one that is never filled, for modes in which
+ * each access needs checks (alignment, data breakpoints), and user mode once
+ * for each address space that is kept (VIEW_USER + its slot; see tlb.c).
  */
 #define TLB_BITS 10
 #define TLB_SIZE (1u << TLB_BITS)
 #define TLB_NONE 1ULL           /* never equal to a page address */
-enum tlb_view { VIEW_USER, VIEW_KERNEL, VIEW_KERNEL_AC, VIEW_SLOW, VIEW_COUNT };
+#define ASID_MAX 8u
+enum tlb_view { VIEW_KERNEL, VIEW_KERNEL_AC, VIEW_SLOW, VIEW_USER, VIEW_COUNT = VIEW_USER + ASID_MAX };
 
 struct tlb_entry {
     uint64_t read, write;       /* tags */
     uintptr_t addend;           /* host address - linear address */
-    uint64_t meta;              /* size mask of the guest page | TLB_GLOBAL */
+    uint64_t global;            /* a global page */
 };
-#define TLB_GLOBAL 1ULL
 
 /* Fetch TLB. */
-#define FTLB_SIZE 256u
+#define FTLB_SIZE 512u
 struct ftlb_entry {
     uint64_t tag;               /* linear page, TLB_NONE: empty */
     const uint8_t *hva;         /* of the page */
     uint64_t page;              /* page number in the memfd */
-    uint64_t meta;
+    uint64_t owner;             /* id of the address space; global supervisor pages: of what all share */
     bool user;                  /* filled for CPL 3 */
+};
+
+/* A set of numbers that may say yes for a few more (a Bloom filter). */
+struct page_set { uint64_t bits[64]; };
+
+/* An address space that is kept: what was filled with its PCID. */
+struct soft_asid {
+    bool ready;                 /* the user view's tags are set up */
+    bool live;
+    uint16_t pcid;
+    bool local_fetch;           /* supervisor code was fetched from pages that are not global */
+    uint8_t nglobals;
+    uint64_t globals[4];        /* global pages in the user view, the first few */
+    uint64_t used;              /* when it was left */
+    uint64_t id;                /* owner of its entries in the fetch TLB */
+    uint64_t fetch_gen;         /* of user code */
+    struct page_set fetched;    /* pages that user code was fetched from */
+    struct page_set large;      /* 2 MiB regions filled from large pages */
+};
+
+/* What all address spaces share. */
+struct soft_shared {
+    uint64_t id;
+    uint64_t fetch_gen;         /* of supervisor code */
+    struct page_set fetched, large;
+    struct page_set huge;       /* 1 GiB regions, of all address spaces */
+};
+
+struct soft_tlb_stats {
+    uint64_t fills;             /* walks that filled an entry */
+    uint64_t empty;             /* misses: nothing there, */
+    uint64_t no_write;          /* or no right to write */
+    uint64_t from_tables;       /* answered from the translator's tables, no walk */
+    uint64_t fetch_fills, fetch_gens;
+    uint64_t flush_all, flush_local, flush_page, flush_large, flush_other;
+    uint64_t switch_kept, switch_new, evicted;
+    uint64_t revoked, revoked_all, asked;   /* pages' write rights; others asked */
 };
 
 enum access { ACCESS_READ, ACCESS_WRITE, ACCESS_FETCH };
@@ -171,16 +209,28 @@ struct soft_inbox {
 struct soft_vm;
 struct soft_cpu;
 
-/* A translator's own form of the TLBs, kept in step with them. */
+/* A translator's own form of the TLBs, kept in step with them.  It may hold
+ * more than they do. */
 struct soft_tables {
     /* The view may read (and if write, write) the page at la, whose host
      * address is la + addend. */
-    void (*fill)(struct soft_cpu *c, enum tlb_view view, uint64_t la, uintptr_t addend, bool write,
+    void (*fill)(struct soft_cpu *c, unsigned view, uint64_t la, uintptr_t addend, bool write,
                  bool global);
-    void (*flush)(struct soft_cpu *c, bool globals);
-    /* size_mask: of the largest guest page that may cover la, minus 1. */
-    void (*flush_page)(struct soft_cpu *c, uint64_t la, uint64_t size_mask);
-    void (*flush_writes)(struct soft_cpu *c);
+    /* What the view holds for the page at la; false: not that right. */
+    bool (*lookup)(struct soft_cpu *c, unsigned view, uint64_t la, bool write, struct tlb_entry *e);
+    /* Forget a view. */
+    void (*clear)(struct soft_cpu *c, unsigned view);
+    /* Forget the supervisor entries that are not global. */
+    void (*clear_local)(struct soft_cpu *c);
+    /* Put these away for a slot, and bring them back. */
+    void (*park)(struct soft_cpu *c, unsigned slot);
+    void (*unpark)(struct soft_cpu *c, unsigned slot);
+    /* Forget what is put away in [la, la + mask], la aligned. */
+    void (*clear_parked)(struct soft_cpu *c, unsigned slot, uint64_t la, uint64_t mask);
+    void (*clear_range)(struct soft_cpu *c, unsigned view, uint64_t la, uint64_t mask);
+    /* The right to write: of one page in one view; everywhere. */
+    void (*revoke)(struct soft_cpu *c, unsigned view, uint64_t la);
+    void (*revoke_all)(struct soft_cpu *c);
 };
 
 struct soft_cpu {
@@ -200,7 +250,8 @@ struct soft_cpu {
     uint64_t insn_count;
     uint64_t rep_limit;         /* most REP iterations in one call; at least 1 */
     uint64_t stop_count;        /* instruction count to stop at exactly; 0: none */
-    uint64_t fetch_gen;         /* changes when any fetch translation may have */
+    uint64_t fetch_gen;         /* of the present privilege and address space: changes when any fetch
+                                 * translation may have; each value stands for one of them */
     uint64_t drops;             /* changes when any TLB entry was dropped */
     const struct insn *block_end;   /* end of the running block; NULL: leave it now (own code was written) */
     uint64_t words[48];         /* the engine's own, in this struct's first page (bt/bt.h) */
@@ -225,7 +276,7 @@ struct soft_cpu {
     unsigned id;                /* APIC id */
     pthread_t thread;
     _Atomic uint32_t running;   /* executing guest code or about to without looking at attention */
-    _Atomic uint64_t code_ack;
+    _Atomic uint64_t code_ack, code_asked;  /* epochs: see soft_code_revoke */
     timer_t timer;              /* of the APIC, SIGEV_THREAD_ID */
     bool timer_created;
     struct soft_inbox inbox;
@@ -239,7 +290,16 @@ struct soft_cpu {
     int timer_tid;              /* thread that timer signals */
     uint64_t timer_armed;       /* deadline that timer is set for; 0: none */
 
-    uint64_t large_mask;        /* size mask of the largest guest page filled since all was flushed */
+    /* tlb.c */
+    unsigned asid_slot;         /* the present one */
+    unsigned asid_slots;        /* that may be used */
+    uint64_t tlb_clock;         /* ids, generations and times are drawn from here */
+    struct soft_asid asids[ASID_MAX];
+    struct soft_shared shared;
+    struct soft_tlb_stats stats;
+    struct soft_rights *rights; /* rights.c: who may write where */
+    uint64_t tlb_used[VIEW_COUNT][TLB_SIZE / 64];   /* entries filled since the view was dropped */
+    uint64_t tlb_local[VIEW_SLOW][TLB_SIZE / 64];   /* of these the ones that are not global */
     struct tlb_entry tlbs[VIEW_COUNT][TLB_SIZE];
     struct ftlb_entry ftlb[FTLB_SIZE];
     struct soft_blocks *blocks; /* blocks.c: decoded code */
@@ -470,11 +530,26 @@ static inline __attribute__((always_inline)) int insn_store(struct soft_cpu *c, 
     return 0;
 }
 
-/* TLB maintenance, on the vCPU's thread. */
+/* TLB maintenance (tlb.c), on the vCPU's thread. */
 void soft_flush_all(struct soft_cpu *c);
+/* The present address space, but for global pages. */
 void soft_flush_nonglobal(struct soft_cpu *c);
+/* The page at la: in the present address space, and if it is global in all. */
 void soft_flush_page(struct soft_cpu *c, uint64_t la);
-void soft_flush_writes(struct soft_cpu *c);
+/* CR3 was written: go to the address space of its PCID; keep what was filled
+ * there, or forget it. */
+void soft_switch_space(struct soft_cpu *c, bool keep);
+/* INVPCID: an address space, a page there, all address spaces; not what is global. */
+void soft_flush_pcid(struct soft_cpu *c, unsigned pcid);
+void soft_flush_pcid_page(struct soft_cpu *c, unsigned pcid, uint64_t la);
+void soft_flush_spaces(struct soft_cpu *c);
+/* c->cpl was set: soft_mode_changed does this. */
+static inline void soft_pick_fetch_gen(struct soft_cpu *c)
+{
+    c->fetch_gen = c->cpl == 3 ? c->asids[c->asid_slot].fetch_gen : c->shared.fetch_gen;
+}
+/* A way of saying what all this did. */
+void soft_tlb_info(const struct soft_cpu *c, FILE *f);
 /* Walk without side effects (debugger): 0 or -EFAULT. */
 int soft_translate(struct soft_cpu *c, uint64_t la, uint64_t *gpa);
 /* Fetch: host page, memfd page number for the page of linear address la with
@@ -678,7 +753,7 @@ void soft_fpu_set(struct soft_cpu *c, const struct vcpu_state *s);
 void soft_vm_init(struct soft_vm *vm, const struct engine_config *config);
 void soft_vm_fini(struct soft_vm *vm);
 /* c is zeroed but for engine and run. */
-void soft_cpu_init(struct soft_cpu *c, struct soft_vm *vm, unsigned id);
+int soft_cpu_init(struct soft_cpu *c, struct soft_vm *vm, unsigned id);   /* 0 or -ENOMEM */
 void soft_cpu_fini(struct soft_cpu *c);
 /* Have every vCPU flush its TLBs before its next block; any thread. */
 void soft_flush_every(struct soft_vm *vm);

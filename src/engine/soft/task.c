@@ -155,7 +155,7 @@ static void commit(struct soft_cpu *c, const struct tss_format *f, const struct 
 {
     if (f == &tss32 && (c->s.cr0 & CR0_PG)) {
         c->s.cr3 = t->cr3;
-        soft_flush_nonglobal(c);
+        soft_switch_space(c, false);
     }
     c->s.cr0 |= CR0_TS;
     c->s.dr7 &= ~0x155ULL; /* L0 to L3 and LE are a task's own (3B 17.2.4) */

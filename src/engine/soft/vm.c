@@ -2,7 +2,7 @@
 /* Life of a software engine's VM and vCPUs. */
 #include <string.h>
 
-#include "engine/soft/soft.h"
+#include "engine/soft/tlb.h"
 
 void soft_vm_init(struct soft_vm *vm, const struct engine_config *config)
 {
@@ -25,26 +25,33 @@ void soft_vm_fini(struct soft_vm *vm)
     pthread_rwlock_destroy(&vm->tables_lock);
 }
 
-void soft_cpu_init(struct soft_cpu *c, struct soft_vm *vm, unsigned id)
+int soft_cpu_init(struct soft_cpu *c, struct soft_vm *vm, unsigned id)
 {
     struct vcpu_state s;
     char err[160];
+    int ret;
 
     c->vm = vm;
     c->id = id;
     c->tape = vm->tape;
     c->rep_limit = 1;
+    ret = soft_rights_create(c);
+    if (ret)
+        return ret;
+    soft_tlb_init(c, vm->ncpus);
     c->gpr[GPR_STEP / 8] = GPR_STEP_VALUE;
     vcpu_state_reset(&s, id, id == 0, false);
     soft_set_state(c, &s, err, sizeof(err));
     soft_flush_all(c);
     vm->cpus[id] = c;
+    return 0;
 }
 
 void soft_cpu_fini(struct soft_cpu *c)
 {
     c->vm->cpus[c->id] = NULL;
     lapic_destroy(c);
+    soft_rights_destroy(c);
 }
 
 void soft_flush_every(struct soft_vm *vm)
