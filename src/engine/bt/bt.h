@@ -128,7 +128,6 @@ struct bt_view {
     uint64_t *read, *write; /* table bases */
     struct bt_journal all, local;   /* local: a supervisor's view's entries that are not global */
     unsigned pages;         /* table pages in use; a few may be counted once for two */
-    unsigned budget;        /* of these */
     bool hashed;
     /* 2 MiB regions that have table pages, by hash */
     uint64_t read_regions[BT_REGION_WORDS], write_regions[BT_REGION_WORDS];
@@ -152,6 +151,7 @@ struct bt {
     struct bt_view views[VIEW_COUNT];   /* but for VIEW_SLOW and slots that are not used */
     struct bt_parked *parked;   /* for each slot */
     bool hashed;            /* all views are */
+    unsigned pages, budget; /* table pages of all views in use, and most to be used */
     uint8_t *rw, *rx;       /* the code cache, twice */
     size_t code_size, code_start, code_used;
     uint8_t *meta;          /* blocks, sites, links */

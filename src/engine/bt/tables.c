@@ -25,9 +25,11 @@
 /* Low bits of the two bases differ (bt.h). */
 #define READ_BIAS 0x15380
 #define JOURNAL_MAX 32768u
-/* Table pages of a view before it is mapped afresh: of a user view, and of a
- * supervisor's view beside what all RAM in one place takes. */
-#define PAGE_BUDGET 512u
+/* Table pages of all views of a vCPU, beside what RAM takes that is mapped
+ * three times: by the kernel with AC clear and set, and by a process. */
+#define PAGE_BUDGET 1024u
+/* A view with more is mapped afresh when it is empty anyway. */
+#define PAGES_KEPT 128u
 #define HASHED_SLOTS 4u
 
 /* ---- entries ------------------------------------------------------------------- */
@@ -154,13 +156,6 @@ static void *reserve(void *at, size_t size)
     return p;
 }
 
-static unsigned budget(const struct soft_cpu *c, unsigned view)
-{
-    uint64_t ram = 2 * (c->vm->mem->ram_size >> 21);
-
-    return PAGE_BUDGET + (view < VIEW_SLOW ? (unsigned)MIN(ram, 1u << 20) : 0);
-}
-
 static void view_destroy(struct bt_view *v)
 {
     if (v->map)
@@ -175,7 +170,6 @@ static int view_create(struct soft_cpu *c, unsigned n, bool hashed)
     struct bt_view *v = &bt_of(c)->views[n];
 
     v->hashed = hashed;
-    v->budget = budget(c, n);
     v->map = reserve(NULL, view_bytes(hashed));
     /* The context again, below the write table. */
     if (!v->map || mmap(v->map, CTX_PAGES * MEM_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
@@ -214,6 +208,7 @@ int bt_tables_create(struct soft_cpu *c)
     const unsigned slots = c->asid_slots;
     int ret;
 
+    bt->budget = PAGE_BUDGET + (unsigned)MIN(3 * 2 * (c->vm->mem->ram_size >> 21), 1u << 20);
     bt->parked = calloc(ASID_MAX, sizeof(*bt->parked));
     if (!bt->parked)
         return -ENOMEM;
@@ -259,6 +254,7 @@ static void map_afresh(struct bt *bt, struct bt_view *v)
         abort();                /* translated code has nothing to look at any more */
     memset(v->read_regions, 0, sizeof(v->read_regions));
     memset(v->write_regions, 0, sizeof(v->write_regions));
+    bt->pages -= v->pages;
     v->pages = v->all.n = v->local.n = 0;
     bt->remaps++;
 }
@@ -267,7 +263,7 @@ static void clear(struct soft_cpu *c, unsigned view)
 {
     struct bt_view *v = &bt_of(c)->views[view];
 
-    if (v->pages > v->budget)
+    if (v->pages > PAGES_KEPT)
         map_afresh(bt_of(c), v);
     wipe_all(v, &v->all);
     wipe_all(v, &v->local);
@@ -312,14 +308,42 @@ static void clear_range(struct soft_cpu *c, unsigned view, uint64_t la, uint64_t
 
 /* ---- filling -------------------------------------------------------------------------- */
 
-static bool store(struct bt_view *v, struct bt_journal *j, uint64_t page, struct pair p)
+static void store(struct bt *bt, struct bt_view *v, struct bt_journal *j, uint64_t page, struct pair p)
 {
-    if (j->n == JOURNAL_MAX || v->pages > v->budget)
-        return false;
+    const unsigned before = v->pages;
+
     if (!get(v, page).read)
         j->pages[j->n++] = page;
     put(v, page, p);
-    return true;
+    bt->pages += v->pages - before;
+}
+
+/* What the TLB still held of a view would never be filled here again. */
+static void empty_view(struct soft_cpu *c, unsigned view)
+{
+    struct bt_view *v = &bt_of(c)->views[view];
+
+    map_afresh(bt_of(c), v);
+    soft_tlb_drop_view(c, view);
+}
+
+/* Over budget: other address spaces go first, then the largest view. */
+static void make_room(struct soft_cpu *c)
+{
+    struct bt *bt = bt_of(c);
+    unsigned most = VIEW_KERNEL;
+
+    for (unsigned n = 0; n < c->asid_slots; n++)
+        if (n != c->asid_slot && bt->views[VIEW_USER + n].pages) {
+            soft_forget_slot(c, n);
+            if (bt->views[VIEW_USER + n].pages)
+                empty_view(c, VIEW_USER + n);
+        }
+    for (unsigned n = 0; n < ARRAY_SIZE(bt->views); n++)
+        if (bt->views[n].pages > bt->views[most].pages)
+            most = n;
+    if (bt->pages > bt->budget / 4 * 3)
+        empty_view(c, most);
 }
 
 static void fill(struct soft_cpu *c, unsigned view, uint64_t la, uintptr_t addend, bool write, bool global)
@@ -330,12 +354,13 @@ static void fill(struct soft_cpu *c, unsigned view, uint64_t la, uintptr_t adden
     struct pair p = { addend, write ? addend : 0 };
 
     bt->fills++;
-    if (store(v, j, page_of(la), p))
-        return;
-    clear(c, view);
-    /* What the TLB still held would never be filled here again. */
-    soft_tlb_drop_view(c, view);
-    store(v, j, page_of(la), p);
+    if (unlikely(bt->pages > bt->budget))
+        make_room(c);
+    if (unlikely(j->n == JOURNAL_MAX)) {
+        clear(c, view);
+        soft_tlb_drop_view(c, view);
+    }
+    store(bt, v, j, page_of(la), p);
 }
 
 static bool lookup(struct soft_cpu *c, unsigned view, uint64_t la, bool write, struct tlb_entry *e)
@@ -381,8 +406,8 @@ static void unpark(struct soft_cpu *c, unsigned slot)
         struct bt_parked_entry *e = &k->e[--k->n];
         struct bt_view *v = &bt->views[e->view];
 
-        if (!get(v, e->page).read)
-            store(v, &v->local, e->page, (struct pair){ e->read, e->write });
+        if (!get(v, e->page).read && v->local.n < JOURNAL_MAX)
+            store(bt, v, &v->local, e->page, (struct pair){ e->read, e->write });
     }
 }
 
@@ -463,13 +488,11 @@ const struct soft_tables bt_tables = {
 void bt_tables_info(const struct soft_cpu *c, FILE *f)
 {
     const struct bt *bt = c->translator;
-    unsigned long long pages = 0, entries = 0;
+    unsigned long long entries = 0;
 
-    for (unsigned n = 0; n < ARRAY_SIZE(bt->views); n++) {
-        pages += bt->views[n].pages;
+    for (unsigned n = 0; n < ARRAY_SIZE(bt->views); n++)
         entries += bt->views[n].all.n + bt->views[n].local.n;
-    }
     fprintf(f, "cpu %u: %s tables: %llu fills, %llu entries noted, %llu KiB in use, mapped afresh %llu times\n",
-            c->id, bt->hashed ? "hashed" : "flat", (unsigned long long)bt->fills, entries, pages * 4,
+            c->id, bt->hashed ? "hashed" : "flat", (unsigned long long)bt->fills, entries, bt->pages * 4ULL,
             (unsigned long long)bt->remaps);
 }

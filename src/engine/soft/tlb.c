@@ -265,6 +265,11 @@ static void forget(struct soft_cpu *c, struct soft_asid *a)
     new_user_gen(c, a);
 }
 
+void soft_forget_slot(struct soft_cpu *c, unsigned slot)
+{
+    forget(c, &c->asids[slot]);
+}
+
 static void make_ready(struct soft_cpu *c, struct soft_asid *a)
 {
     if (a->ready)

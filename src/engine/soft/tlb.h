@@ -27,6 +27,8 @@ void soft_tlb_init(struct soft_cpu *c, unsigned ncpus);
 /* An entry was filled from a guest page of this size. */
 void soft_tlb_note(struct soft_cpu *c, unsigned view, uint64_t la, uint64_t size_mask, bool global);
 void soft_fetch_note(struct soft_cpu *c, uint64_t la, uint64_t size_mask, bool global, bool user);
+/* Forget the address space in a slot that is not the present one. */
+void soft_forget_slot(struct soft_cpu *c, unsigned slot);
 /* Forget the entries of a view here, not in the tables. */
 void soft_tlb_drop_view(struct soft_cpu *c, unsigned view);
 
