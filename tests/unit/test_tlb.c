@@ -21,17 +21,17 @@
 
 extern const struct engine_ops engine_bt, engine_interp;
 
-#define RAM (64 * MiB)
-#define SPACES 11u
-#define PAGES 16u
-#define FRAMES 64u
-#define FRAME(n) (MiB + (n) * MEM_PAGE_SIZE)
-#define BIG(n) (4 * MiB + (n) * 2 * MiB)
-#define BIGS 8u
-#define USER 0x400000ULL        /* user pages, then as many of the supervisor */
-#define LARGE 0x600000ULL       /* one large page of the supervisor, */
-#define ULARGE 0x800000ULL      /* one of users */
-#define GLOBAL 0xffffffff80000000ULL
+#define RAM      (64 * MiB)
+#define SPACES   11u
+#define PAGES    16u
+#define FRAMES   64u
+#define FRAME(n) (MiB + (n)*MEM_PAGE_SIZE)
+#define BIG(n)   (4 * MiB + (n)*2 * MiB)
+#define BIGS     8u
+#define USER     0x400000ULL /* user pages, then as many of the supervisor */
+#define LARGE    0x600000ULL /* one large page of the supervisor, */
+#define ULARGE   0x800000ULL /* one of users */
+#define GLOBAL   0xffffffff80000000ULL
 
 static struct vm_clock vm_time;
 static struct cpu_model model;
@@ -42,7 +42,7 @@ static struct soft_cpu *c, *second;
 
 /* ---- a machine ------------------------------------------------------------------ */
 
-static uint64_t tables;         /* next page for page tables */
+static uint64_t tables; /* next page for page tables */
 
 static uint64_t new_table(void)
 {
@@ -55,7 +55,9 @@ static uint64_t *at(uint64_t gpa)
     return (uint64_t *)(config.mem->hva + gpa);
 }
 
-struct space { uint64_t cr3, pt, pd; };
+struct space {
+    uint64_t cr3, pt, pd;
+};
 static struct space spaces[SPACES];
 static uint64_t global_pt;
 
@@ -174,7 +176,11 @@ static unsigned below(unsigned n)
 }
 
 /* What a page table says of an address: the number in the frame. */
-struct place { uint64_t la; uint64_t *entry; bool user, global, large; };
+struct place {
+    uint64_t la;
+    uint64_t *entry;
+    bool user, global, large;
+};
 static unsigned now;
 static bool must_flush[SPACES];
 
@@ -184,15 +190,24 @@ static struct place pick(unsigned space)
     unsigned n = below(PAGES), kind = below(5);
 
     switch (kind) {
-    case 0: return (struct place){ .la = USER + n * MEM_PAGE_SIZE, .entry = &at(s->pt)[n], .user = true };
+    case 0:
+        return (
+            struct place){ .la = USER + n * MEM_PAGE_SIZE, .entry = &at(s->pt)[n], .user = true };
     case 1:
-        return (struct place){ .la = USER + (PAGES + n) * MEM_PAGE_SIZE, .entry = &at(s->pt)[PAGES + n] };
+        return (struct place){ .la = USER + (PAGES + n) * MEM_PAGE_SIZE,
+                               .entry = &at(s->pt)[PAGES + n] };
     case 2:
-        return (struct place){ .la = GLOBAL + n * MEM_PAGE_SIZE, .entry = &at(global_pt)[n], .global = true };
+        return (struct place){ .la = GLOBAL + n * MEM_PAGE_SIZE,
+                               .entry = &at(global_pt)[n],
+                               .global = true };
     case 3:
-        return (struct place){ .la = LARGE + below(512) * MEM_PAGE_SIZE, .entry = &at(s->pd)[3], .large = true };
+        return (struct place){ .la = LARGE + below(512) * MEM_PAGE_SIZE,
+                               .entry = &at(s->pd)[3],
+                               .large = true };
     default:
-        return (struct place){ .la = ULARGE + below(512) * MEM_PAGE_SIZE, .entry = &at(s->pd)[4], .user = true,
+        return (struct place){ .la = ULARGE + below(512) * MEM_PAGE_SIZE,
+                               .entry = &at(s->pd)[4],
+                               .user = true,
                                .large = true };
     }
 }
@@ -234,7 +249,9 @@ static void change(unsigned space)
         return;
     }
     switch (below(space == now ? 8 : 5)) {
-    case 0: soft_flush_pcid_page(c, space, p.la ^ (p.large ? below(512) * MEM_PAGE_SIZE : 0)); break;
+    case 0:
+        soft_flush_pcid_page(c, space, p.la ^ (p.large ? below(512) * MEM_PAGE_SIZE : 0));
+        break;
     case 1: soft_flush_pcid(c, space); break;
     case 2: must_flush[space] = true; break;
     case 3: soft_flush_spaces(c); break;
@@ -266,7 +283,7 @@ static void touch(void)
     uint64_t v;
 
     if (!*p.entry) {
-        set_entry(&p);          /* nothing there is never cached */
+        set_entry(&p); /* nothing there is never cached */
     }
     v = *at(frame_of(&p));
     check_tables(&p);
@@ -295,7 +312,8 @@ static void code(void)
             if (c->tlbs[v][n].write & ~(MEM_PAGE_SIZE - 1))
                 assert_true(c->tlbs[v][n].write + c->tlbs[v][n].addend !=
                             (uintptr_t)config.mem->hva + page * MEM_PAGE_SIZE);
-        for (unsigned n = 0; c->tables && v != VIEW_SLOW && v < VIEW_USER + c->asid_slots && n < 2 * PAGES; n++)
+        for (unsigned n = 0;
+             c->tables && v != VIEW_SLOW && v < VIEW_USER + c->asid_slots && n < 2 * PAGES; n++)
             if (c->tables->lookup(c, v, USER + n * MEM_PAGE_SIZE, true, &e))
                 assert_true(e.read + e.addend != (uintptr_t)config.mem->hva + page * MEM_PAGE_SIZE);
     }
@@ -392,7 +410,7 @@ static void run_generations(void)
     privilege(3, false);
     assert_int_equal(c->fetch_gen, one);
     soft_flush_page(c, USER + 3 * MEM_PAGE_SIZE);
-    assert_int_equal(c->fetch_gen, one);        /* no code was fetched there */
+    assert_int_equal(c->fetch_gen, one); /* no code was fetched there */
     soft_flush_page(c, USER);
     assert_true(c->fetch_gen != one);
     go(2, true);
@@ -461,7 +479,7 @@ static void run_budget(void)
     go(4, false);
     for (unsigned n = 0; n < 4 * 512; n++) {
         if (n % 512 < 8)
-            continue;           /* other pages in there */
+            continue; /* other pages in there */
         store(0, false, GiB + n * 2 * MiB, 1000 + n % BIGS * 512);
         assert_true(bt->pages <= bt->budget + 2);
     }

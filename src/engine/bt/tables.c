@@ -19,22 +19,24 @@
 #include "engine/bt/bt.h"
 #include "engine/soft/tlb.h"
 
-#define PAGES_48 (1ULL << 36)
+#define PAGES_48    (1ULL << 36)
 #define TABLE_BYTES (PAGES_48 * 8)
-#define HASH_SLOTS (BT_HASH_BYTES / 8)
+#define HASH_SLOTS  (BT_HASH_BYTES / 8)
 /* Low bits of the two bases differ (bt.h). */
-#define READ_BIAS 0x15380
+#define READ_BIAS   0x15380
 #define JOURNAL_MAX 32768u
 /* Table pages of all views of a vCPU, beside what RAM takes that is mapped
  * three times: by the kernel with AC clear and set, and by a process. */
-#define PAGE_BUDGET 1024u
+#define PAGE_BUDGET 512u
 /* A view with more is mapped afresh when it is empty anyway. */
-#define PAGES_KEPT 128u
+#define PAGES_KEPT   64u
 #define HASHED_SLOTS 4u
 
 /* ---- entries ------------------------------------------------------------------- */
 
-struct pair { uint64_t read, write; };      /* addends, 0: none */
+struct pair {
+    uint64_t read, write;
+}; /* addends, 0: none */
 
 static uint64_t page_of(uint64_t la)
 {
@@ -172,12 +174,12 @@ static int view_create(struct soft_cpu *c, unsigned n, bool hashed)
     v->hashed = hashed;
     v->map = reserve(NULL, view_bytes(hashed));
     /* The context again, below the write table. */
-    if (!v->map || mmap(v->map, CTX_PAGES * MEM_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-                        c->fd, 0) == MAP_FAILED)
+    if (!v->map || mmap(v->map, CTX_PAGES * MEM_PAGE_SIZE, PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_FIXED, c->fd, 0) == MAP_FAILED)
         return -ENOMEM;
     v->write = (uint64_t *)(v->map + CTX_BIAS);
-    v->read = (uint64_t *)(v->map + (view_bytes(hashed) - 64 * MEM_PAGE_SIZE) / 2 + 16 * MEM_PAGE_SIZE +
-                           (READ_BIAS & 0x3fff));
+    v->read = (uint64_t *)(v->map + (view_bytes(hashed) - 64 * MEM_PAGE_SIZE) / 2 +
+                           16 * MEM_PAGE_SIZE + (READ_BIAS & 0x3fff));
     if (hashed)
         v->read[0] = v->write[0] = hash_none(0);
     v->all.pages = malloc(JOURNAL_MAX * sizeof(uint64_t));
@@ -251,7 +253,7 @@ static void map_afresh(struct bt *bt, struct bt_view *v)
     size_t size = view_bytes(false) - CTX_PAGES * MEM_PAGE_SIZE;
 
     if (!reserve(start, size) && madvise(start, size, MADV_DONTNEED))
-        abort();                /* translated code has nothing to look at any more */
+        abort(); /* translated code has nothing to look at any more */
     memset(v->read_regions, 0, sizeof(v->read_regions));
     memset(v->write_regions, 0, sizeof(v->write_regions));
     bt->pages -= v->pages;
@@ -308,7 +310,8 @@ static void clear_range(struct soft_cpu *c, unsigned view, uint64_t la, uint64_t
 
 /* ---- filling -------------------------------------------------------------------------- */
 
-static void store(struct bt *bt, struct bt_view *v, struct bt_journal *j, uint64_t page, struct pair p)
+static void store(struct bt *bt, struct bt_view *v, struct bt_journal *j, uint64_t page,
+                  struct pair p)
 {
     const unsigned before = v->pages;
 
@@ -346,7 +349,8 @@ static void make_room(struct soft_cpu *c)
         empty_view(c, most);
 }
 
-static void fill(struct soft_cpu *c, unsigned view, uint64_t la, uintptr_t addend, bool write, bool global)
+static void fill(struct soft_cpu *c, unsigned view, uint64_t la, uintptr_t addend, bool write,
+                 bool global)
 {
     struct bt *bt = bt_of(c);
     struct bt_view *v = &bt->views[view];
@@ -369,7 +373,9 @@ static bool lookup(struct soft_cpu *c, unsigned view, uint64_t la, bool write, s
 
     if (!(write ? p.write : p.read))
         return false;
-    *e = (struct tlb_entry){ .read = la, .write = p.write ? la : TLB_NONE, .addend = write ? p.write : p.read };
+    *e = (struct tlb_entry){ .read = la,
+                             .write = p.write ? la : TLB_NONE,
+                             .addend = write ? p.write : p.read };
     return true;
 }
 
@@ -492,7 +498,9 @@ void bt_tables_info(const struct soft_cpu *c, FILE *f)
 
     for (unsigned n = 0; n < ARRAY_SIZE(bt->views); n++)
         entries += bt->views[n].all.n + bt->views[n].local.n;
-    fprintf(f, "cpu %u: %s tables: %llu fills, %llu entries noted, %llu KiB in use, mapped afresh %llu times\n",
-            c->id, bt->hashed ? "hashed" : "flat", (unsigned long long)bt->fills, entries, bt->pages * 4ULL,
-            (unsigned long long)bt->remaps);
+    fprintf(f,
+            "cpu %u: %s tables: %llu fills, %llu entries noted, %llu KiB in use, mapped afresh "
+            "%llu times\n",
+            c->id, bt->hashed ? "hashed" : "flat", (unsigned long long)bt->fills, entries,
+            bt->pages * 4ULL, (unsigned long long)bt->remaps);
 }

@@ -35,11 +35,11 @@ enum {
 #define DE_CFG_LFENCE_SERIALIZE BIT(1)
 #define VM_CR_SVMDIS            BIT(4)
 /* RDCL_NO, SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO, PSCHANGE_MC_NO, TAA_NO, SBDR_SSDP_NO,
- * FBSDP_NO, PSDP_NO, PBRSB_NO, GDS_NO, RFDS_NO, ITS_NO: what a guest would do
- * against these has no effect on code that an engine runs for it. */
+ * FBSDP_NO, PSDP_NO, BHI_NO, PBRSB_NO, GDS_NO, RFDS_NO, ITS_NO: what a guest
+ * would do against these has no effect on code that an engine runs for it. */
 #define ARCH_CAPABILITIES                                                                          \
-    (BIT(0) | BIT(3) | BIT(4) | BIT(5) | BIT(6) | BIT(8) | BIT(13) | BIT(14) | BIT(15) | BIT(24) | \
-     BIT(26) | BIT(27) | BIT(62))
+    (BIT(0) | BIT(3) | BIT(4) | BIT(5) | BIT(6) | BIT(8) | BIT(13) | BIT(14) | BIT(15) | BIT(20) | \
+     BIT(24) | BIT(26) | BIT(27) | BIT(62))
 #define FEATURE_CONTROL_LOCKED BIT(0)
 #define MISC_ENABLE_READONLY   (BIT(7) | BIT(11) | BIT(12))
 #define MISC_ENABLE_WRITABLE   (BIT(0) | BIT(3) | BIT(16) | BIT(18) | BIT(22) | BIT(23) | BIT(34))

@@ -23,23 +23,23 @@
 #include "base/util.h"
 #include "engine/soft/tlb.h"
 
-#define NODES 16384u
-#define HEADS 8192u
+#define NODES    16384u
+#define HEADS    8192u
 #define REQUESTS 32u
 
 struct right {
-    uint64_t la;                /* page | view */
-    uint32_t page, next;        /* next: number of a node, 0: none */
+    uint64_t la;         /* page | view */
+    uint32_t page, next; /* next: number of a node, 0: none */
 };
 
 struct soft_rights {
-    _Atomic uint64_t *maybe;    /* a bit for each page of the memfd */
+    _Atomic uint64_t *maybe; /* a bit for each page of the memfd */
     size_t maybe_bytes;
     unsigned used;
     uint32_t heads[HEADS];
-    struct right nodes[NODES];  /* [0] is not used */
+    struct right nodes[NODES]; /* [0] is not used */
 
-    pthread_mutex_t lock;       /* of what follows: from other vCPUs */
+    pthread_mutex_t lock; /* of what follows: from other vCPUs */
     bool all;
     unsigned nrequests;
     uint64_t requests[REQUESTS];
@@ -53,7 +53,8 @@ int soft_rights_create(struct soft_cpu *c)
 
     if (!r)
         return -ENOMEM;
-    r->maybe_bytes = align_up((c->vm->mem ? c->vm->mem->ram_size >> MEM_PAGE_SHIFT : 0) / 8 + 8, MEM_PAGE_SIZE);
+    r->maybe_bytes =
+        align_up((c->vm->mem ? c->vm->mem->ram_size >> MEM_PAGE_SHIFT : 0) / 8 + 8, MEM_PAGE_SIZE);
     r->maybe = mmap(NULL, r->maybe_bytes, PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (r->maybe == MAP_FAILED) {

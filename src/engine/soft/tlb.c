@@ -17,14 +17,14 @@
 
 #include <string.h>
 
-#define HASH 0x9e3779b97f4a7c15ULL
-#define SET_BITS 4095u
+#define HASH        0x9e3779b97f4a7c15ULL
+#define SET_BITS    4095u
 #define LARGE_SHIFT 21
-#define HUGE_SHIFT 30
+#define HUGE_SHIFT  30
 /* Keys in soft_shared.fetched and soft_asid.fetched: page numbers, and the
  * numbers of larger regions with one of these. */
 #define KEY_LARGE BIT(60)
-#define KEY_HUGE BIT(61)
+#define KEY_HUGE  BIT(61)
 
 static uint64_t draw(struct soft_cpu *c)
 {
@@ -72,7 +72,7 @@ static void note_user_global(struct soft_asid *a, uint64_t la)
     if (a->nglobals < ARRAY_SIZE(a->globals))
         a->globals[a->nglobals] = page;
     if (a->nglobals <= ARRAY_SIZE(a->globals))
-        a->nglobals++;          /* one more than there is room for: any page */
+        a->nglobals++; /* one more than there is room for: any page */
 }
 
 /* Regions of 2 MiB; a page of 4 MiB has two. */
@@ -284,14 +284,12 @@ static void make_ready(struct soft_cpu *c, struct soft_asid *a)
 /* A slot for another address space: a free one, or the one left longest ago. */
 static struct soft_asid *claim(struct soft_cpu *c, unsigned pcid)
 {
-    struct soft_asid *best = NULL;
+    struct soft_asid *best = &c->asids[(c->asid_slot + 1) % c->asid_slots];
 
     for (unsigned n = 0; n < c->asid_slots; n++) {
         struct soft_asid *a = &c->asids[n];
 
-        if (n == c->asid_slot && c->asid_slots > 1)
-            continue;
-        if (!best || (best->live && (!a->live || a->used < best->used)))
+        if (n != c->asid_slot && best->live && (!a->live || a->used < best->used))
             best = a;
     }
     make_ready(c, best);
@@ -471,13 +469,16 @@ void soft_tlb_info(const struct soft_cpu *c, FILE *f)
 #define N(x) (unsigned long long)s->x
 
     fprintf(f,
-            "cpu %u: tlb: %llu walks (empty %llu, no write right %llu), %llu answered by tables; fetch: "
+            "cpu %u: tlb: %llu walks (empty %llu, no write right %llu), %llu answered by tables; "
+            "fetch: "
             "%llu walks, %llu generations\n"
-            "cpu %u: address spaces: %u slots, %llu switches kept, %llu new, %llu evicted; flushes: %llu "
+            "cpu %u: address spaces: %u slots, %llu switches kept, %llu new, %llu evicted; "
+            "flushes: %llu "
             "all, %llu present space, %llu page (%llu large), %llu other spaces\n"
             "cpu %u: write rights: %llu pages revoked, %llu times all, others asked %llu times\n",
-            c->id, N(fills), N(empty), N(no_write), N(from_tables), N(fetch_fills), N(fetch_gens), c->id,
-            c->asid_slots, N(switch_kept), N(switch_new), N(evicted), N(flush_all), N(flush_local),
-            N(flush_page), N(flush_large), N(flush_other), c->id, N(revoked), N(revoked_all), N(asked));
+            c->id, N(fills), N(empty), N(no_write), N(from_tables), N(fetch_fills), N(fetch_gens),
+            c->id, c->asid_slots, N(switch_kept), N(switch_new), N(evicted), N(flush_all),
+            N(flush_local), N(flush_page), N(flush_large), N(flush_other), c->id, N(revoked),
+            N(revoked_all), N(asked));
 #undef N
 }
