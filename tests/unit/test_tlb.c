@@ -441,6 +441,47 @@ static void run_rights(void)
     mem_code_written(config.mem, FRAME(4) / MEM_PAGE_SIZE, 0x800, 1);
 }
 
+/* Entries that are put away lose their rights too. */
+static void run_parked_rights(void)
+{
+    const uint64_t la = USER + PAGES * MEM_PAGE_SIZE, page = FRAME(7) / MEM_PAGE_SIZE;
+    struct tlb_entry e;
+
+    at(spaces[1].pt)[PAGES] = FRAME(7) | PTE_P | PTE_W;
+    go(1, false);
+    store(0, false, la, 7);
+    go(2, true);
+    mem_code_add(config.mem, page, 0x800, 8, NULL);
+    soft_code_revoke(c, page);
+    mem_code_written(config.mem, page, 0x800, 1);
+    go(1, true);
+    mem_code_add(config.mem, page, 0x800, 8, NULL);
+    soft_code_revoke(c, page);
+    assert_null(tlb_write_ptr(c, la, 8));
+    if (c->tables)
+        assert_false(c->tables->lookup(c, VIEW_KERNEL, la, true, &e));
+    mem_code_written(config.mem, page, 0x800, 1);
+}
+
+/* A page that became global without a flush, and was filled again over what
+ * was there: INVLPG in another space is for it as well. */
+static void run_parked_global(void)
+{
+    const uint64_t la = USER + PAGES * MEM_PAGE_SIZE;
+
+    at(spaces[1].pt)[PAGES] = FRAME(7) | PTE_P;
+    go(1, false);
+    assert_int_equal(load(0, false, la), 7);
+    at(spaces[1].pt)[PAGES] = FRAME(8) | PTE_P | PTE_W | PTE_G;
+    store(0, false, la, 8);
+    go(2, true);
+    at(spaces[1].pt)[PAGES] = FRAME(9) | PTE_P | PTE_W | PTE_G;
+    soft_flush_page(c, la);
+    go(1, true);
+    assert_int_equal(load(0, false, la), 9);
+    soft_flush_all(c);
+}
+
 /* More rights than there are nodes. */
 static void run_exhaust(void)
 {
@@ -493,6 +534,8 @@ static void run_all(const struct engine_ops *engine)
     run_switches();
     run_generations();
     run_rights();
+    run_parked_rights();
+    run_parked_global();
     run_exhaust();
     run_budget();
     unmake();
