@@ -16,16 +16,31 @@ static unsigned gpr(const ZydisDecodedOperand *op)
 
 /* ---- leaving a block ---------------------------------------------------------------------- */
 
+/* R10: target; site: offset of the branch's, or 0. */
+static void look_up(struct translation *t, uint32_t site)
+{
+    unsigned n = t->nmisses++;
+
+    t->misses[n].site = site;
+    t->misses[n].flags = t->saved;
+    t->misses[n].rcx = !t->saved;
+    t->misses[n].at = bt_emit_indirect(&t->e, t->saved, t->saved);
+    t->saved = false;
+}
+
 /* R10: target.  The site lets the dispatcher take back a branch whose target
  * is not canonical. */
 static void exit_indirect(struct translation *t, struct item *i, unsigned n)
 {
     const struct site *s = i->naccess ? i->access[i->naccess - 1].site : bt_new_site(t, i);
 
-    bt_emit_flags(t, X86_FLAGS_ARITH);
     emit_count(t, n);
-    emit_gs_imm(&t->e, CTX_WORD(W_SITE), (uint32_t)((const uint8_t *)s - t->bt->meta));
-    emit_patch(emit_jmp(&t->e), t->bt->indirect);
+    look_up(t, (uint32_t)((const uint8_t *)s - t->bt->meta));
+}
+
+static bool in_page(int64_t target)
+{
+    return target >= 0 && target < (int64_t)MEM_PAGE_SIZE;
 }
 
 void bt_emit_exit(struct translation *t, struct item *i, unsigned n, int64_t target, bool plain)
@@ -33,7 +48,7 @@ void bt_emit_exit(struct translation *t, struct item *i, unsigned n, int64_t tar
     struct emit *e = &t->e;
 
     emit_count(t, n);
-    if (target >= 0 && target < (int64_t)MEM_PAGE_SIZE && t->nlinks < BT_LINKS) {
+    if (in_page(target) && t->nlinks < BT_LINKS) {
         uint8_t *at = emit_jmp(e);
 
         t->links[t->nlinks].at = at;
@@ -43,8 +58,22 @@ void bt_emit_exit(struct translation *t, struct item *i, unsigned n, int64_t tar
     }
     emit_gs_load(e, H_R10, CTX_WORD(W_PAGE));
     emit_lea(e, H_R10, H_R10, -1, 0, (int32_t)target);
-    emit_gs_imm(e, CTX_WORD(W_SITE), 0);
-    emit_patch(emit_jmp(e), t->bt->indirect);
+    look_up(t, 0);
+}
+
+static void emit_misses(struct translation *t)
+{
+    struct emit *e = &t->e;
+
+    for (unsigned n = 0; n < t->nmisses; n++) {
+        emit_here(e, t->misses[n].at);
+        if (t->misses[n].rcx)
+            emit_gs_load(e, H_RCX, CTX_WORD(W_RCX));
+        if (t->misses[n].flags)
+            bt_emit_restore_flags(e);
+        emit_imm64(e, H_R11, t->misses[n].site);
+        emit_patch(emit_jmp(e), t->bt->miss);
+    }
 }
 
 bool bt_emit_links(struct translation *t)
@@ -52,6 +81,7 @@ bool bt_emit_links(struct translation *t)
     struct link *l = bt_meta_alloc(t->bt, t->nlinks * sizeof(*l));
     struct emit *e = &t->e;
 
+    emit_misses(t);
     for (unsigned n = 0; l && n < t->nlinks; n++) {
         l[n] = t->links[n].link;
         emit_here(e, t->links[n].at);
@@ -261,6 +291,7 @@ static void jcc(struct translation *t, struct item *i, unsigned n)
 
 void bt_emit_side(struct translation *t, struct item *i, unsigned n)
 {
+    t->saved = false;
     emit_here(&t->e, i->side);
     bt_emit_exit(t, i, n, branch_target(i), false);
 }
@@ -272,12 +303,14 @@ void bt_emit_branch(struct translation *t, struct item *i, unsigned n)
         jcc(t, i, n);
         break;
     case K_JMP:
-        bt_emit_flags(t, i->live_out);
+        if (in_page(branch_target(i)))
+            bt_emit_flags(t, i->live_out);
         bt_emit_exit(t, i, n, branch_target(i), false);
         break;
     case K_CALL:
         push_return(t, i);
-        bt_emit_flags(t, X86_FLAGS_ARITH);
+        if (in_page(branch_target(i)))
+            bt_emit_flags(t, X86_FLAGS_ARITH);
         bt_emit_exit(t, i, n, branch_target(i), false);
         break;
     case K_JMP_IND:

@@ -114,8 +114,8 @@ static struct bt_space *present_space(struct soft_cpu *c)
 
     if (unlikely(s->gen != c->fetch_gen)) {
         memset(&s->jumps, 0, sizeof(s->jumps));
-        /* Address 0 belongs to slot 0, which stands for address 1 of slot 1. */
-        s->jumps.minus_target[0] = -1ULL;
+        /* Address 0 belongs to slot 0, address 1 to slot 1. */
+        s->jumps.target[0] = 1;
         s->gen = c->fetch_gen;
     }
     return s;
@@ -126,7 +126,7 @@ static void enter_jump(struct soft_cpu *c, uint64_t pc, const struct tblock *b)
     const struct bt *bt = bt_of(c);
     struct bt_jumps *j = &present_space(c)->jumps;
 
-    j->minus_target[bt_jump_slot(pc)] = -pc;
+    j->target[bt_jump_slot(pc)] = pc;
     j->code[bt_jump_slot(pc)] = (uint64_t)(uintptr_t)(bt->rx + b->code);
 }
 

@@ -100,11 +100,10 @@ struct tblock {
     struct site *sites;
 };
 
-/* Linear address to code.  Tags are negative targets, so that a sum tests
- * equality without flags; an empty slot's is that of another slot's target. */
+/* Linear address to code.  An empty slot has the address of another slot. */
 #define JUMP_TABLE_BITS 12
 struct bt_jumps {
-    uint64_t minus_target[1 << JUMP_TABLE_BITS];
+    uint64_t target[1 << JUMP_TABLE_BITS];
     uint64_t code[1 << JUMP_TABLE_BITS];
 };
 /* The slot of a target: bits of target + (target >> 12). */
@@ -163,7 +162,7 @@ struct bt {
     const struct tlb_entry *tlb;    /* view that translated code runs with */
     uint64_t changes;       /* mem->code_changes seen */
     int (*enter)(struct soft_cpu *c, const uint8_t *code);
-    uint8_t *leave, *link, *slow, *indirect, *record;   /* writable addresses, for emission */
+    uint8_t *leave, *link, *slow, *miss, *record;   /* writable addresses, for emission */
     uint64_t flushes;
     bool unchained;         /* blocks do not jump to each other */
     bool plain;             /* the next block is to have no shared probes: one failed */
@@ -202,6 +201,9 @@ const struct site *bt_find_site(struct bt *bt, uintptr_t host);
  * they return where to go on, or NULL to leave with LEAVE_FUNCTION. */
 typedef const uint8_t *(*bt_call)(struct soft_cpu *c, uint64_t arg);
 void bt_emit_trampolines(struct bt *bt, bt_call slow, bt_call record);
+uint8_t *bt_emit_indirect(struct emit *e, bool flags_free, bool restore);
+/* Flags from W_FLAGS, where R11 is in use. */
+void bt_emit_restore_flags(struct emit *e);
 
 /* translate.c: a block at this place, or NULL if its first instruction does
  * not lie in the page or there is no room (then after a flush). */

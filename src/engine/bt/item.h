@@ -79,6 +79,9 @@ struct translation {
     struct item items[BT_BLOCK_MAX], ahead;
     uint8_t copy[BT_BLOCK_MAX * 15];
     struct { uint8_t *at; struct link link; } links[BT_LINKS];
+    /* Look-ups that may miss: at, the site's offset or 0, and what a miss has to restore. */
+    struct { uint8_t *at; uint32_t site; bool rcx, flags; } misses[BT_LINKS];
+    unsigned nmisses;
     unsigned nlinks;
     struct look looks[BT_LOOKS];
     unsigned nlooks;
@@ -141,8 +144,6 @@ struct site *bt_new_site(struct translation *t, const struct item *i);
 /* Call the item's function.  It comes back behind the call. */
 void bt_emit_function(struct translation *t, struct item *i);
 void bt_emit_cold(struct translation *t, struct item *i);
-/* Restore flags in code where R11 is in use. */
-void bt_emit_restore_flags(struct emit *e);
 
 /* integer.c */
 void bt_emit_integer(struct translation *t, struct item *i);

@@ -104,31 +104,52 @@ static uint8_t *emit_slow(struct emit *e, bt_call slow)
     return at;
 }
 
-/* R10: linear address of the target; code for it, or leave.  Flags stay.
- * R9's low bits are 12, the shift of a page. */
-static uint8_t *emit_indirect(struct emit *e)
+/*
+ * To the code for the linear address in R10, if the jump table has it.  Flags
+ * stay unless they are free; then `flags` gives them back before the jump.
+ * Returns the place of the jump for a miss, to `miss` or `miss_free`.  R9's low
+ * bits are 12, the shift of a page.
+ */
+uint8_t *bt_emit_indirect(struct emit *e, bool flags_free, bool restore)
 {
-    uint8_t *at = e->p, *leave;
+    uint8_t *miss;
 
-    emit_gs_store(e, H_RCX, CTX_WORD(W_RCX));
     EMIT(e, 0xc4, 0x42, 0xb3, 0xf7, 0xda);          /* shrx r11, r10, r9 */
     emit_lea(e, H_R11, H_R11, H_R10, 0, 0);
     EMIT(e, 0x65, 0xc4, 0x62, 0xa2, 0xf5, 0x1c, 0x25);  /* pext r11, r11, gs:[W_JUMP_MASK] */
     emit32(e, (uint32_t)CTX_WORD(W_JUMP_MASK));
-    emit_gs_load(e, H_RCX, CTX_WORD(W_JUMPS));
-    emit_lea(e, H_R11, H_RCX, H_R11, 3, 0);
-    emit_load(e, H_RCX, H_R11, offsetof(struct bt_jumps, minus_target));
-    emit_lea(e, H_RCX, H_RCX, H_R10, 0, 0);
-    EMIT(e, 0xe3, 0x05);                            /* jrcxz over the jump */
-    leave = emit_jmp(e);
-    emit_gs_load(e, H_RCX, CTX_WORD(W_RCX));
+    if (flags_free) {
+        EMIT(e, 0x49, 0xc1, 0xe3, 0x03);            /* shl r11, 3 */
+        emit_gs(e, 0x03, H_R11, CTX_WORD(W_JUMPS), true);   /* add r11, gs:[W_JUMPS] */
+        EMIT(e, 0x4d, 0x3b, 0x13);                  /* cmp r10, [r11] */
+        miss = emit_jcc(e, 5);
+        if (restore)
+            bt_emit_restore_flags(e);
+    } else {
+        emit_gs_store(e, H_RCX, CTX_WORD(W_RCX));
+        emit_gs_load(e, H_RCX, CTX_WORD(W_JUMPS));
+        emit_lea(e, H_R11, H_RCX, H_R11, 3, 0);
+        emit_load(e, H_RCX, H_R11, offsetof(struct bt_jumps, target));
+        EMIT(e, 0x48, 0xf7, 0xd1);                  /* not rcx */
+        emit_lea(e, H_RCX, H_RCX, H_R10, 0, 1);
+        EMIT(e, 0xe3, 0x05);                        /* jrcxz over the jump */
+        miss = emit_jmp(e);
+        emit_gs_load(e, H_RCX, CTX_WORD(W_RCX));
+    }
     EMIT(e, 0xc4, 0x42, 0xb3, 0xf7, 0xd2);          /* shrx r10, r10, r9 */
     EMIT(e, 0xc4, 0x42, 0xb1, 0xf7, 0xd2);          /* shlx r10, r10, r9 */
     emit_gs_store(e, H_R10, CTX_WORD(W_PAGE));
     EMIT(e, 0x41, 0xff, 0xa3);                      /* jmp [r11 + code] */
     emit32(e, offsetof(struct bt_jumps, code));
-    emit_here(e, leave);
-    emit_gs_load(e, H_RCX, CTX_WORD(W_RCX));
+    return miss;
+}
+
+/* R10: target, R11: offset of the branch's site, or 0. */
+static uint8_t *emit_miss(struct emit *e)
+{
+    uint8_t *at = e->p;
+
+    emit_gs_store(e, H_R11, CTX_WORD(W_SITE));
     emit_imm64(e, H_R11, LEAVE_DISPATCH);
     return at;
 }
@@ -153,8 +174,8 @@ void bt_emit_trampolines(struct bt *bt, bt_call slow, bt_call record)
     bt->enter = (int (*)(struct soft_cpu *, const uint8_t *))(void *)(bt->rx + (enter - bt->rw));
     bt->slow = emit_slow(&e, slow);
     bt->record = emit_slow(&e, record);
-    bt->indirect = emit_indirect(&e);
-    bt->leave = emit_leave(&e);         /* indirect falls into it */
+    bt->miss = emit_miss(&e);
+    bt->leave = emit_leave(&e);         /* miss falls into it */
     bt->link = emit_link(&e, bt->leave);
     bt->code_start = align_up((uint64_t)(e.p - bt->rw), 64);
     bt->code_used = bt->code_start;

@@ -268,7 +268,7 @@ struct tblock *bt_translate(struct soft_cpu *c, const struct ftlb_entry *page, u
     t->page = page;
     t->offset = offset;
     t->mode = mode;
-    t->nlinks = 0;
+    t->nlinks = t->nmisses = 0;
     if (!prepare(t, &version) || !reserve(t))
         return NULL;
     bt_share(t);
