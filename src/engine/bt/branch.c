@@ -38,6 +38,13 @@ static void exit_indirect(struct translation *t, struct item *i, unsigned n)
     look_up(t, (uint32_t)((const uint8_t *)s - t->bt->meta));
 }
 
+void bt_emit_far_exit(struct translation *t, int64_t target)
+{
+    emit_gs_load(&t->e, H_R10, CTX_WORD(W_PAGE));
+    emit_lea(&t->e, H_R10, H_R10, -1, 0, (int32_t)target);
+    look_up(t, 0);
+}
+
 static bool in_page(int64_t target)
 {
     return target >= 0 && target < (int64_t)MEM_PAGE_SIZE;
@@ -56,9 +63,7 @@ void bt_emit_exit(struct translation *t, struct item *i, unsigned n, int64_t tar
                                                     .back = target <= i->offset && !plain, .plain = plain };
         return;
     }
-    emit_gs_load(e, H_R10, CTX_WORD(W_PAGE));
-    emit_lea(e, H_R10, H_R10, -1, 0, (int32_t)target);
-    look_up(t, 0);
+    bt_emit_far_exit(t, target);
 }
 
 static void emit_misses(struct translation *t)

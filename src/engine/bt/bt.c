@@ -127,7 +127,38 @@ static void enter_jump(struct soft_cpu *c, uint64_t pc, const struct tblock *b)
     struct bt_jumps *j = &present_space(c)->jumps;
 
     j->target[bt_jump_slot(pc)] = pc;
-    j->code[bt_jump_slot(pc)] = (uint64_t)(uintptr_t)(bt->rx + b->code);
+    j->code[bt_jump_slot(pc)] = (uint64_t)(uintptr_t)(bt->rx + b->start);
+}
+
+/* An instruction that crosses into the next page; NULL: it cannot be fetched, or
+ * there is no room. */
+static struct tblock *find_crossing(struct soft_cpu *c, const struct ftlb_entry *first, unsigned offset,
+                                    unsigned mode)
+{
+    const struct ftlb_entry *page2;
+    struct tblock *b;
+
+    if (soft_fetch_page(c, (soft_rip(c) & MEM_PAGE_MASK) + MEM_PAGE_SIZE, &page2)) {
+        c->exc.vector = 0;      /* whoever runs it will raise it again */
+        return NULL;
+    }
+    b = bt_lookup_crossing(c, first->page, page2->page, offset, mode);
+    return b ? b : bt_translate_crossing(c, first, page2, offset, mode);
+}
+
+static struct tblock *find_in_page(struct soft_cpu *c, const struct ftlb_entry *page, unsigned offset,
+                                   unsigned mode)
+{
+    const struct ftlb_entry first = *page;      /* the next look-up may replace it */
+    struct tblock *b = bt_lookup(c, page->page, offset, mode);
+    bool crosses;
+
+    if (b)
+        return b;
+    crosses = bt_lookup_crossing(c, page->page, BT_NO_PAGE, offset, mode);
+    if (!crosses)
+        b = bt_translate(c, page, offset, mode, &crosses);
+    return crosses ? find_crossing(c, &first, offset, mode) : b;
 }
 
 /* The translation at rip: NULL with *r = 0 if it has to run otherwise, with *r
@@ -135,7 +166,7 @@ static void enter_jump(struct soft_cpu *c, uint64_t pc, const struct tblock *b)
 static struct tblock *find(struct soft_cpu *c, bool plain, int *r)
 {
     struct bt *bt = bt_of(c);
-    uint64_t pc = soft_rip(c);
+    uint64_t pc = soft_rip(c), flushes = bt->flushes;
     unsigned offset = pc & (MEM_PAGE_SIZE - 1), mode = block_mode(c) | (plain ? BT_MODE_PLAIN : 0);
     const struct ftlb_entry *page;
     struct tblock *b;
@@ -143,14 +174,9 @@ static struct tblock *find(struct soft_cpu *c, bool plain, int *r)
     *r = soft_fetch_page(c, pc, &page);
     if (*r)
         return NULL;
-    b = bt_lookup(c, page->page, offset, mode);
-    if (!b) {
-        uint64_t flushes = bt->flushes;
-
-        b = bt_translate(c, page, offset, mode);
-        if (!b && bt->flushes != flushes)
-            b = bt_translate(c, page, offset, mode);
-    }
+    b = find_in_page(c, page, offset, mode);
+    if (!b && bt->flushes != flushes && !soft_fetch_page(c, pc, &page))
+        b = find_in_page(c, page, offset, mode);
     if (b && !bt->unchained && !plain)
         enter_jump(c, pc, b);
     return b;
@@ -263,7 +289,7 @@ static int piece(struct soft_cpu *c)
     count = c->insn_count;
     rf = c->rflags & X86_RF;
     c->rflags &= ~(uint32_t)X86_RF;
-    r = bt->enter(c, bt->rx + b->code);
+    r = bt->enter(c, bt->rx + b->start);
     if (unlikely(rf) && r == LEAVE_ATTENTION && count == c->insn_count)
         c->rflags |= rf;        /* it had no time for an instruction */
     if (r == LEAVE_FUNCTION)

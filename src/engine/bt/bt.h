@@ -85,16 +85,18 @@ struct link {
     bool plain;             /* to the block without shared probes */
 };
 
+#define BT_NO_PAGE (~0ULL)
 struct tblock {
     struct tblock *next;    /* hash chain */
-    uint64_t page;
-    uint32_t version;
+    uint64_t page, page2;   /* page2: of an instruction that crosses; else BT_NO_PAGE */
+    uint32_t version, version2;
     uint16_t offset;
     uint8_t mode, n;
     bool stale;             /* its code was written; the entries leave */
     uint16_t needs;         /* arithmetic flags that may be read before they are set */
     uint32_t code;          /* offset of the entry in the cache: at least 5 bytes of code */
     uint32_t body;          /* of the entry behind the poll, likewise */
+    uint32_t start;         /* entry for those who know the linear address; as code unless it crosses */
     uint32_t out;           /* offset of the exit to the dispatcher at the block's start */
     uint32_t nsites;
     struct site *sites;
@@ -191,6 +193,9 @@ void bt_insert(struct bt *bt, struct tblock *b);
 void *bt_meta_alloc(struct bt *bt, size_t size);        /* NULL: full */
 void bt_meta_shrink(struct bt *bt, void *end);  /* the last allocation ends here */
 struct tblock *bt_lookup(struct soft_cpu *c, uint64_t page, unsigned offset, unsigned mode);
+/* The same for an instruction that crosses into page2; BT_NO_PAGE: into any. */
+struct tblock *bt_lookup_crossing(struct soft_cpu *c, uint64_t page, uint64_t page2, unsigned offset,
+                                  unsigned mode);
 /* Pages whose code was written: make their translations unreachable. */
 void bt_drop_stale(struct soft_cpu *c);
 /* The site whose inline access is at this host address, or NULL. */
@@ -205,10 +210,12 @@ uint8_t *bt_emit_indirect(struct emit *e, bool flags_free, bool restore);
 /* Flags from W_FLAGS, where R11 is in use. */
 void bt_emit_restore_flags(struct emit *e);
 
-/* translate.c: a block at this place, or NULL if its first instruction does
- * not lie in the page or there is no room (then after a flush). */
+/* translate.c: a block at this place, or NULL: *crosses if its first instruction
+ * does not lie in the page, else there is no room (then after a flush). */
 struct tblock *bt_translate(struct soft_cpu *c, const struct ftlb_entry *page, unsigned offset,
-                            unsigned mode);
+                            unsigned mode, bool *crosses);
+struct tblock *bt_translate_crossing(struct soft_cpu *c, const struct ftlb_entry *page,
+                                     const struct ftlb_entry *page2, unsigned offset, unsigned mode);
 
 /* perfmap.c: tell perf what the code that was just made is; linear: of the guest. */
 void bt_perf_open(struct bt *bt);

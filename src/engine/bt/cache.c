@@ -90,21 +90,39 @@ static unsigned hash_of(uint64_t page, unsigned offset, unsigned mode)
            ((1 << BT_HASH_BITS) - 1);
 }
 
+static bool is_stale(const struct mem *mem, const struct tblock *b)
+{
+    return b->version != mem_code_version(mem, b->page) ||
+           (b->page2 != BT_NO_PAGE && b->version2 != mem_code_version(mem, b->page2));
+}
+
+struct tblock *bt_lookup_crossing(struct soft_cpu *c, uint64_t page, uint64_t page2, unsigned offset,
+                                  unsigned mode)
+{
+    struct tblock *b = bt_of(c)->hash[hash_of(page, offset, mode)];
+
+    while (b && (b->page != page || b->page2 == BT_NO_PAGE || (page2 != BT_NO_PAGE && b->page2 != page2) ||
+                 b->offset != offset || b->mode != mode || is_stale(c->vm->mem, b)))
+        b = b->next;
+    return b;
+}
+
 struct tblock *bt_lookup(struct soft_cpu *c, uint64_t page, unsigned offset, unsigned mode)
 {
     struct tblock **link = &bt_of(c)->hash[hash_of(page, offset, mode)];
-    uint32_t version = mem_code_version(c->vm->mem, page);
 
     while (*link) {
         struct tblock *b = *link;
 
         if (b->page == page && b->offset == offset && b->mode == mode) {
-            if (b->version == version)
+            if (is_stale(c->vm->mem, b)) {
+                *link = b->next;
+                continue;
+            }
+            if (b->page2 == BT_NO_PAGE)
                 return b;
-            *link = b->next;
-        } else {
-            link = &b->next;
         }
+        link = &b->next;
     }
     return NULL;
 }
@@ -131,11 +149,12 @@ void bt_drop_stale(struct soft_cpu *c)
     for (unsigned n = 0; n < bt->nblocks; n++) {
         struct tblock *b = bt->order[n];
 
-        if (b->version == mem_code_version(c->vm->mem, b->page) || b->stale)
+        if (b->stale || !is_stale(c->vm->mem, b))
             continue;
         /* The block's own exit for attention takes the guest to its start. */
         overwrite(bt, b->code, b->out);
         overwrite(bt, b->body, b->out);
+        overwrite(bt, b->start, b->out);
         b->stale = true;
         bt->invalidated++;
     }
@@ -153,7 +172,7 @@ const struct site *bt_find_site(struct bt *bt, uintptr_t host)
     while (hi - lo > 1) {
         unsigned mid = (lo + hi) / 2;
 
-        if (bt->order[mid]->code <= off)
+        if (bt->order[mid]->start <= off)
             lo = mid;
         else
             hi = mid;

@@ -153,6 +153,8 @@ void bt_emit_branch(struct translation *t, struct item *i, unsigned n);
 void bt_emit_push_pop(struct translation *t, struct item *i);
 /* Leave to offset target of the page (other pages: beyond it). */
 void bt_emit_exit(struct translation *t, struct item *i, unsigned n, int64_t target, bool plain);
+/* The same by the linear address. */
+void bt_emit_far_exit(struct translation *t, int64_t target);
 /* Exits in the middle, and what links need before they are bound (last of all;
  * false: no room). */
 void bt_emit_side(struct translation *t, struct item *i, unsigned n);

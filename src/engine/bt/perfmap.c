@@ -25,6 +25,6 @@ void bt_perf_open(struct bt *bt)
 void bt_perf_block(struct bt *bt, const struct tblock *b, uint64_t linear)
 {
     if (bt->perf_map)
-        fprintf(bt->perf_map, "%llx %zx guest-%llx\n", (unsigned long long)(uintptr_t)(bt->rx + b->code),
-                bt->code_used - b->code, (unsigned long long)linear);
+        fprintf(bt->perf_map, "%llx %zx guest-%llx\n", (unsigned long long)(uintptr_t)(bt->rx + b->start),
+                bt->code_used - b->start, (unsigned long long)linear);
 }

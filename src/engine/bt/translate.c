@@ -164,6 +164,17 @@ static bool falls_out(const struct item *last)
     return last->kind < K_JCC || last->kind == K_JMP_IND || last->kind == K_CALL_IND;
 }
 
+/* What the second page is depends on the linear address: links come here, and
+ * look it up. */
+static void emit_crossing_entry(struct translation *t)
+{
+    struct tblock *b = t->b;
+
+    b->code = b->body = bt_code_offset(t, t->e.p);
+    t->saved = false;
+    bt_emit_far_exit(t, t->offset);
+}
+
 static bool emit_block(struct translation *t)
 {
     struct item *last = &t->items[t->n - 1];
@@ -193,6 +204,8 @@ static bool emit_block(struct translation *t)
             bt_emit_side(t, &t->items[n], n + 1);
         bt_emit_cold(t, &t->items[n]);
     }
+    if (t->b->page2 != BT_NO_PAGE)
+        emit_crossing_entry(t);
     bt_meta_shrink(t->bt, t->b->sites + t->b->nsites);
     return bt_emit_links(t);
 }
@@ -218,13 +231,13 @@ static bool reserve(struct translation *t)
 
 /* Note a piece of code; false: others may still write there without being
  * noticed, so it is not translated until they have given that up. */
-static bool track(struct translation *t, unsigned offset, unsigned len, uint32_t *version)
+static bool track(struct translation *t, uint64_t page, unsigned offset, unsigned len, uint32_t *version)
 {
     struct soft_cpu *c = t->c;
     uint64_t epoch;
 
-    *version = mem_code_add(c->vm->mem, t->page->page, offset, len, NULL);
-    epoch = soft_code_revoke(c, t->page->page);
+    *version = mem_code_add(c->vm->mem, page, offset, len, NULL);
+    epoch = soft_code_revoke(c, page);
     return c->vm->ncpus == 1 || soft_code_acknowledged(c, epoch);
 }
 
@@ -239,42 +252,74 @@ static bool same_bytes(const struct translation *t)
 }
 
 /* Decode and analyse until the bytes stand still. */
-static bool prepare(struct translation *t, uint32_t *version)
+static bool prepare(struct translation *t, uint32_t *version, bool *crosses)
 {
     do {
         uint32_t v;
 
         t->nlooks = 0;
-        if (!decode(t))
+        *crosses = !decode(t);
+        if (*crosses)
             return false;
         bt_liveness(t);
-        if (!track(t, t->offset, t->bytes, version))
+        if (!track(t, t->page->page, t->offset, t->bytes, version))
             return false;
         for (unsigned n = 0; n < t->nlooks; n++)
-            if (!track(t, t->looks[n].offset, t->looks[n].len, &v))
+            if (!track(t, t->page->page, t->looks[n].offset, t->looks[n].len, &v))
                 return false;
     } while (!same_bytes(t));
     return true;
 }
 
-struct tblock *bt_translate(struct soft_cpu *c, const struct ftlb_entry *page, unsigned offset, unsigned mode)
+/* One instruction across two pages. */
+static bool prepare_crossing(struct translation *t, const struct ftlb_entry *page2, uint32_t version[2])
 {
-    struct bt *bt = bt_of(c);
-    struct translation *t = bt->scratch;
-    uint32_t version;
+    unsigned head = (unsigned)MEM_PAGE_SIZE - t->offset;
+    struct item *i = &t->items[0];
+    bool known;
+
+    t->nlooks = 0;
+    t->n = 1;
+    do {
+        memcpy(t->copy, t->page->hva + t->offset, head);
+        memcpy(t->copy + head, page2->hva, MAX_INSN - head);
+        i->bytes = t->copy;
+        i->offset = (uint16_t)t->offset;
+        soft_decode_full(t->c->vm->model, t->c->mode_key, i->bytes, MAX_INSN, &i->insn, &i->z, i->op, &known);
+        i->kind = known ? bt_classify(t->c, i, t->mode) : K_FUNCTION;
+        bt_flag_effects(i);
+        t->bytes = i->insn.len;
+        if (!track(t, t->page->page, t->offset, head, &version[0]) ||
+            !track(t, page2->page, 0, MAX_INSN - head, &version[1]))
+            return false;
+    } while (memcmp(t->copy, t->page->hva + t->offset, head) || memcmp(t->copy + head, page2->hva, MAX_INSN - head));
+    bt_liveness(t);
+    return true;
+}
+
+static void begin(struct soft_cpu *c, const struct ftlb_entry *page, unsigned offset, unsigned mode)
+{
+    struct translation *t = bt_of(c)->scratch;
 
     t->c = c;
-    t->bt = bt;
+    t->bt = bt_of(c);
     t->page = page;
     t->offset = offset;
     t->mode = mode;
     t->nlinks = t->nmisses = 0;
-    if (!prepare(t, &version) || !reserve(t))
+}
+
+static struct tblock *finish(struct translation *t, const uint32_t version[2], uint64_t page2)
+{
+    struct bt *bt = t->bt;
+
+    if (!reserve(t))
         return NULL;
     bt_share(t);
-    *t->b = (struct tblock){ .page = page->page, .version = version, .offset = (uint16_t)offset,
-                             .mode = (uint8_t)mode, .n = (uint8_t)t->n, .needs = (uint16_t)t->items[0].live,
-                             .code = (uint32_t)bt->code_used, .sites = t->b->sites };
+    *t->b = (struct tblock){ .page = t->page->page, .page2 = page2, .version = version[0], .version2 = version[1],
+                             .offset = (uint16_t)t->offset, .mode = (uint8_t)t->mode, .n = (uint8_t)t->n,
+                             .needs = (uint16_t)t->items[0].live, .code = (uint32_t)bt->code_used,
+                             .start = (uint32_t)bt->code_used, .sites = t->b->sites };
     t->e = (struct emit){ .p = bt->rw + bt->code_used, .end = bt->rw + bt->code_size,
                           .hashed = bt->hashed };
     if (!emit_block(t)) {
@@ -284,8 +329,28 @@ struct tblock *bt_translate(struct soft_cpu *c, const struct ftlb_entry *page, u
     bt->code_used = align_up((uint64_t)(t->e.p - bt->rw), 16);
     bt->translated += t->n;
     bt_insert(bt, t->b);
-    bt_perf_block(bt, t->b, (soft_rip(c) & MEM_PAGE_MASK) + offset);
+    bt_perf_block(bt, t->b, (soft_rip(t->c) & MEM_PAGE_MASK) + t->offset);
     return t->b;
+}
+
+struct tblock *bt_translate(struct soft_cpu *c, const struct ftlb_entry *page, unsigned offset, unsigned mode,
+                            bool *crosses)
+{
+    struct translation *t = bt_of(c)->scratch;
+    uint32_t version[2] = { 0 };
+
+    begin(c, page, offset, mode);
+    return prepare(t, &version[0], crosses) ? finish(t, version, BT_NO_PAGE) : NULL;
+}
+
+struct tblock *bt_translate_crossing(struct soft_cpu *c, const struct ftlb_entry *page,
+                                     const struct ftlb_entry *page2, unsigned offset, unsigned mode)
+{
+    struct translation *t = bt_of(c)->scratch;
+    uint32_t version[2];
+
+    begin(c, page, offset, mode);
+    return prepare_crossing(t, page2, version) ? finish(t, version, page2->page) : NULL;
 }
 
 struct translation *bt_translation_create(void)
