@@ -94,7 +94,7 @@ ROWS = [
 
     Row("thread1", "computing in one thread", "smp", 60000, "./threads {row} 1",
         "./threads warm 100 2", cpus=(2, 4)),
-    Row("threads", "computing on all CPUs", "smp", 60000, "./threads {row} $(nproc)",
+    Row("threads", "computing on all CPUs", "smp", 60000, "./threads {row} \"$(nproc)\"",
         "./threads warm 100 2", cpus=(2, 4)),
 
     Row("gzip", "gzip", "second", 2 << 20, timed("sh -c 'head -c {work} text | gzip -c'"),
