@@ -90,7 +90,8 @@ def command_line(vmm, kernel, cpus, memory, append, reboot, extra, disk=None, fo
                 *extra]
     # A memfd for the RAM, as Bulkhead has it, makes the two comparable in /proc/PID/smaps.
     return [
-        "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", str(cpus), "-m", memory,
+        "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", str(cpus),
+        "-m", memory,
         "-object", f"memory-backend-memfd,id=ram,size={memory},share=on",
         "-machine", "pc,memory-backend=ram", "-nodefaults", "-display", "none",
         "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
