@@ -101,7 +101,7 @@ ROWS = [
         "head -c 4096 text | gzip -c"),
     Row("bzip2", "bzip2", "second", 1 << 20, timed("sh -c 'head -c {work} text | bzip2 -c'"),
         "head -c 4096 text | bzip2 -c"),
-    Row("zstd", "zstd -3", "second", 16 << 20,
+    Row("zstd", "zstd -3", "second", 4 << 20,
         timed("sh -c 'head -c {work} text | zstd -3 -T1 -c'"), "head -c 4096 text | zstd -c"),
     Row("awk", "awk", "second", 4 << 20,
         timed("sh -c 'head -c {work} text | awk \"{{ n[\\$1]++; s += \\$3 }}"
