@@ -179,8 +179,8 @@ LEFT, RIGHT, WIDTH, BAR, GAP, TOP = 225, 50, 890, 9, 9, 66
 class Chart:
     """Bars that begin at TCG's speed, on a scale of powers of two."""
 
-    def __init__(self, every, vmms):
-        self.lines, self.vmms = every, vmms
+    def __init__(self, every, vmms, title):
+        self.lines, self.vmms, self.title = every, vmms, title
         ratios = [line.speed(vmm) for line in every for vmm in vmms if line.speed(vmm)]
         self.low = min(math.floor(math.log2(min(ratios))), -1)
         self.high = max(math.ceil(math.log2(max(ratios))), 1)
@@ -247,8 +247,7 @@ class Chart:
             if members:
                 self.group(group, members)
         bars, self.out = self.out, []
-        self.text(10, 18, "Times as fast as QEMU TCG (longer to the right is faster; each step "
-                  "doubles)", 'class="group"')
+        self.text(10, 18, self.title, 'class="group"')
         self.legend()
         body = "\n".join([*self.grid(), *self.out, *bars])
         height = self.y + 6
@@ -260,12 +259,16 @@ class Chart:
                 f'<rect x="0" y="0" width="{WIDTH}" height="{height}" fill="#fff"/>\n{body}\n</svg>\n')
 
 
-def chart(data):
+def chart(data, cpu_time=False):
     """The chart, or None if there is nothing to compare."""
+    title = "Times as fast as QEMU TCG (longer to the right is faster; each step doubles)"
+    if cpu_time:
+        data = dict(data, values=data["cpu"])
+        title = "Times as fast as QEMU TCG by the host's CPU seconds (each step doubles)"
     every = [line for line in lines(data) if line.group != "memory"]
     vmms = [vmm for vmm in BARS if any(line.speed(vmm) for line in every)]
     every = [line for line in every if any(line.speed(vmm) for vmm in vmms)]
-    return Chart(every, vmms).svg() if every else None
+    return Chart(every, vmms, title).svg() if every else None
 
 
 def replace_between(text, name, new):
@@ -280,6 +283,6 @@ def write_docs(data, docs, name, cpu_time=False):
     page = docs / "benchmarks.md"
     text = f"![Speed beside QEMU TCG]({picture})\n\n{markdown(data, cpu_time)}"
     page.write_text(replace_between(page.read_text(), f"compare {name}", text))
-    svg = chart(data)
+    svg = chart(data, cpu_time)
     if svg:
         (docs / picture).write_text(svg)
