@@ -61,6 +61,7 @@ static const struct feature features[] = {
     X(F16C, 1, 0, ECX, 29, V3, CPU), X(RDRAND, 1, 0, ECX, 30, HOST, CPU),
     X(FSGSBASE, 7, 0, EBX, 0, BASE, ENGINE), X(TSC_ADJUST, 7, 0, EBX, 1, BASE, ENGINE),
     X(BMI1, 7, 0, EBX, 3, V3, CPU), X(AVX2, 7, 0, EBX, 5, V3, CPU),
+    X(FDP_ON_FAULT, 7, 0, EBX, 6, HOST, CPU), X(NO_FCS_FDS, 7, 0, EBX, 13, HOST, CPU),
     X(SMEP, 7, 0, EBX, 7, BASE, ENGINE), X(BMI2, 7, 0, EBX, 8, V3, CPU),
     X(ERMS, 7, 0, EBX, 9, BASE, ENGINE), X(INVPCID, 7, 0, EBX, 10, BASE, ENGINE),
     X(AVX512F, 7, 0, EBX, 16, HOST, CPU), X(AVX512DQ, 7, 0, EBX, 17, HOST, CPU),
@@ -299,7 +300,7 @@ static void cut_xsave(struct cpu_model *m)
     if (!e)
         return;
     e->regs.eax = (uint32_t)m->xcr0_mask;
-    e->regs.ecx = m->xcr0_mask ? model_xsave_size(m->xcr0_mask, false) : 0;
+    e->regs.ecx = m->xcr0_mask ? model_xsave_size(m, m->xcr0_mask, false) : 0;
     for (unsigned n = 2; n < 32; n++) {
         e = find_word(m, 0xd, n);
         if (e && !(m->xcr0_mask >> n & 1))
@@ -400,9 +401,9 @@ struct cpuid_regs cpu_model_cpuid(const struct cpu_model *m, uint32_t leaf, uint
         break;
     case 0xd:
         if (subleaf == 0 && m->xcr0_mask)
-            r.ebx = model_xsave_size(v->xcr0, false);
+            r.ebx = model_xsave_size(m, v->xcr0, false);
         else if (subleaf == 1 && cpu_has(m, F_XSAVEC))
-            r.ebx = model_xsave_size(v->xcr0, true);
+            r.ebx = model_xsave_size(m, v->xcr0, true);
         break;
     case 0x80000001:
         if (m->amd && !(v->apic_base & APIC_BASE_EN))

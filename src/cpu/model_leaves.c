@@ -177,47 +177,46 @@ static void add_topology(struct model_maker *k)
 
 /* ---- XSAVE ------------------------------------------------------------------------ */
 
-/* Standard format: components follow each other in their order, from the end
- * of the header on (SDM 1 13.4.3); all sizes are multiples of 64. */
 static const uint16_t component_size[8] = { [2] = 256, [5] = 64, [6] = 512, [7] = 1024 };
 #define XSAVE_FIRST 576u
 
+/* Standard format: where the host has the component, since hardware-assisted
+ * engines cannot have it elsewhere (SDM 1 13.4.3).  Only AVX-512, which the
+ * model "host" alone has, lies in different places. */
 static uint32_t component_offset(unsigned n)
 {
-    uint32_t off = XSAVE_FIRST;
-
-    for (unsigned i = 2; i < n; i++)
-        off += component_size[i];
-    return off;
+    return n == 2 ? XSAVE_FIRST : host_cpuid(0xd, n).ebx;
 }
 
-uint32_t model_xsave_size(uint64_t xcr0, bool compacted)
+uint32_t model_xsave_size(const struct cpu_model *m, uint64_t xcr0, bool compacted)
 {
-    uint32_t size = XSAVE_FIRST;
+    uint32_t end = XSAVE_FIRST;
 
-    for (unsigned n = 2; n < ARRAY_SIZE(component_size); n++)
+    for (unsigned n = 2; n < ARRAY_SIZE(component_size); n++) {
+        const struct cpuid_regs c = cpu_model_lookup(m, 0xd, n);
+
         if (xcr0 >> n & 1)
-            size = (compacted ? size : component_offset(n)) + component_size[n];
-    return size;
+            end = compacted ? end + c.eax : MAX(end, c.ebx + c.eax);
+    }
+    return end;
 }
 
 static void add_xsave(struct model_maker *k)
 {
-    uint64_t mask = k->m->xcr0_mask;
+    const uint64_t mask = k->m->xcr0_mask;
 
     if (!mask)
         return;
-    add_sub(k, 0xd, 0,
-            (struct cpuid_regs){ .eax = (uint32_t)mask,
-                                 .edx = (uint32_t)(mask >> 32),
-                                 .ebx = model_xsave_size(XCR0_X87, false),
-                                 .ecx = model_xsave_size(mask, false) });
-    add_sub(k, 0xd, 1,
-            (struct cpuid_regs){ .eax = k->fd_1_eax, .ebx = model_xsave_size(XCR0_X87, true) });
     for (unsigned n = 2; n < ARRAY_SIZE(component_size); n++)
         if (mask >> n & 1)
             add_sub(k, 0xd, n,
                     (struct cpuid_regs){ .eax = component_size[n], .ebx = component_offset(n) });
+    add_sub(k, 0xd, 0,
+            (struct cpuid_regs){ .eax = (uint32_t)mask,
+                                 .edx = (uint32_t)(mask >> 32),
+                                 .ebx = XSAVE_FIRST,
+                                 .ecx = model_xsave_size(k->m, mask, false) });
+    add_sub(k, 0xd, 1, (struct cpuid_regs){ .eax = k->fd_1_eax, .ebx = XSAVE_FIRST });
 }
 
 /* ---- features outside the table ----------------------------------------------------- */

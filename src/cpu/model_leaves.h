@@ -20,7 +20,7 @@ struct cpuid_regs host_cpuid(uint32_t leaf, uint32_t subleaf);
 /* All leaves into m->entries. */
 void model_make_leaves(struct model_maker *k);
 /* Size of an XSAVE area (SDM 1 13.4.3, 13.4.4). */
-uint32_t model_xsave_size(uint64_t xcr0, bool compacted);
+uint32_t model_xsave_size(const struct cpu_model *m, uint64_t xcr0, bool compacted);
 /* Bits of an APIC id below the package. */
 unsigned model_core_bits(unsigned ncpus);
 

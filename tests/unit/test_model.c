@@ -10,6 +10,7 @@
 
 #include "base/util.h"
 #include "cpu/model.h"
+#include "cpu/model_leaves.h"
 #include "x86/x86.h"
 
 #define HZ 2596135000ULL
@@ -143,6 +144,8 @@ static void test_xsave(void **state)
         }
         assert_int_equal(r.ebx % 64, 0);
         assert_true(r.ebx >= end);
+        assert_int_equal(r.ebx, host_cpuid(0xd, n).ebx);
+        assert_int_equal(r.eax, host_cpuid(0xd, n).eax);
         end = r.ebx + r.eax;
     }
     assert_int_equal(id(0xd, 0).ecx, end);
