@@ -217,6 +217,7 @@ int x87_check(struct soft_cpu *c);
 int x87_pending(struct soft_cpu *c);
 /* The image was written by someone: let the host recompute ES and B. */
 void x87_normalise(struct soft_cpu *c);
+void x87_set_selectors(struct soft_cpu *c, uint16_t fcs, uint16_t fds);
 void x87_init(struct soft_cpu *c);
 
 /* xsave.c */

@@ -137,18 +137,30 @@ static void clear_pending(struct soft_cpu *c)
     c->fpu.ferr = false;
 }
 
-/* SDM 1 8.1.8: pointers to the last non-control instruction. */
+/* Newer CPUs have no selectors of these pointers: they are 0 (CPUID leaf 7
+ * EBX bit 13, SDM 1 8.1.8). */
+void x87_set_selectors(struct soft_cpu *c, uint16_t fcs, uint16_t fds)
+{
+    bool none = soft_has(c, F_NO_FCS_FDS);
+
+    c->fpu.fcs = none ? 0 : fcs;
+    c->fpu.fds = none ? 0 : fds;
+}
+
+/* SDM 1 8.1.8: pointers to the last non-control instruction; with CPUID leaf 7
+ * EBX bit 6 the operand's only if it raises an unmasked exception. */
 static void set_pointers(struct soft_cpu *c, const struct insn *i)
 {
     unsigned key = X_KEY(i);
+    uint16_t fds = c->fpu.fds;
 
     *fpu_fop(c) = (uint16_t)(i->osize == 0 ? key : (key & 0x700) | (i->osize & 0xff));
     *fpu_fip(c) = soft_rip(c);
-    c->fpu.fcs = c->s.seg[SEG_CS].selector;
-    if (i->flags & INSN_MEM) {
+    if ((i->flags & INSN_MEM) && (*fpu_fsw(c) & FSW_ES || !soft_has(c, F_FDP_ON_FAULT))) {
         *fpu_fdp(c) = insn_offset(c, i);
-        c->fpu.fds = c->s.seg[i->seg].selector;
+        fds = c->s.seg[i->seg].selector;
     }
+    x87_set_selectors(c, c->s.seg[SEG_CS].selector, fds);
 }
 
 static int op_x87(struct soft_cpu *c, const struct insn *i)
@@ -449,10 +461,9 @@ static void env_set(struct soft_cpu *c, const uint8_t *e, bool wide)
     c->fpu.fcs = c->fpu.fds = 0;
     if (soft_prot(c)) {
         *fpu_fip(c) = w[3];
-        c->fpu.fcs = (uint16_t)w[4];
         *fpu_fop(c) = wide ? (w[4] >> 16) & 0x7ff : 0;
         *fpu_fdp(c) = w[5];
-        c->fpu.fds = (uint16_t)w[6];
+        x87_set_selectors(c, (uint16_t)w[4], (uint16_t)w[6]);
     } else {
         *fpu_fip(c) = (w[3] & 0xffff) | (w[4] >> 12) << 16;
         *fpu_fop(c) = w[4] & 0x7ff;

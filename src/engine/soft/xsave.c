@@ -57,15 +57,21 @@ static void x87_to_image(struct soft_cpu *c, uint8_t *p, bool wide)
     memcpy(p + 22, zero, 2);
 }
 
-/* The 57 bits that CPUs keep of a pointer. */
-static void sign_extend(uint64_t *p)
+/* How much of its 64 bits a pointer keeps is the CPU's own: AMD's keep 57,
+ * Intel's all of the operand's and 48 of the instruction's. */
+static void shorten_pointers(struct soft_cpu *c)
 {
-    *p = (uint64_t)((int64_t)(*p << 7) >> 7);
+    const unsigned n = c->vm->model->amd ? 64 - 57 : 64 - 48;
+    int64_t fip = (int64_t)(*fpu_fip(c) << n) >> n;
+
+    *fpu_fip(c) = (uint64_t)fip;
+    if (c->vm->model->amd)
+        *fpu_fdp(c) = (uint64_t)((int64_t)(*fpu_fdp(c) << n) >> n);
 }
 
 static void x87_from_image(struct soft_cpu *c, const uint8_t *p, bool wide)
 {
-    uint16_t fop;
+    uint16_t fop, fcs, fds;
 
     memcpy(c->fpu.fx, p, 5);
     c->fpu.fx[5] = 0;
@@ -82,12 +88,12 @@ static void x87_from_image(struct soft_cpu *c, const uint8_t *p, bool wide)
     memcpy(fpu_fdp(c), p + 16, 8);
     c->fpu.fcs = c->fpu.fds = 0;
     if (wide) {
-        sign_extend(fpu_fip(c));
-        sign_extend(fpu_fdp(c));
+        shorten_pointers(c);
         return;
     }
-    memcpy(&c->fpu.fcs, p + 12, 2);
-    memcpy(&c->fpu.fds, p + 20, 2);
+    memcpy(&fcs, p + 12, 2);
+    memcpy(&fds, p + 20, 2);
+    x87_set_selectors(c, fcs, fds);
     *fpu_fip(c) &= 0xffffffffu;
     *fpu_fdp(c) &= 0xffffffffu;
 }
@@ -248,11 +254,13 @@ static void copy_component(struct soft_cpu *c, const struct insn *i, unsigned n,
     }
 }
 
+/* A component in its initial configuration is not in use, whatever made it so.
+ * CPUs may say that it is, and do by rules of their own (SDM 1 13.6): AMD's of
+ * x87 until an XRSTOR has initialised it, Intel's of most. */
 static bool x87_in_use(struct soft_cpu *c)
 {
-    /* AMD's CPUs always save it. */
-    return c->vm->model->amd || *fpu_fcw(c) != 0x37f || *fpu_fsw(c) || *fpu_ftw(c) || *fpu_fop(c) ||
-           *fpu_fip(c) || *fpu_fdp(c) || !all_zero(fpu_st(c, 0), 128);
+    return *fpu_fcw(c) != 0x37f || *fpu_fsw(c) || *fpu_ftw(c) || *fpu_fop(c) || *fpu_fip(c) ||
+           *fpu_fdp(c) || !all_zero(fpu_st(c, 0), 128);
 }
 
 static uint64_t in_use(struct soft_cpu *c, uint64_t which)
