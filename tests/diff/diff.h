@@ -12,6 +12,7 @@
  *   native.c   the host side: a child process, signals
  *   guest.c    the engine side: a VM at CPL 3, through cpu/cpu.h only
  *   compare.c  differences
+ *   inuse.c    XSAVE areas, where hardware has a choice
  *   report.c   minimising and printing
  *   main.c     options, schedule, counts
  *
@@ -192,8 +193,9 @@ void operand_shape(struct gen *g, unsigned asize, bool vsib, struct addr_bytes *
 /* Give registers (or the displacement in bytes) values so that the memory
  * operands of d land in the data; false: impossible with these registers. */
 bool operand_place(struct gen *g, struct decoded *d, uint8_t *bytes);
-/* What particular instructions need beside: call after operand_place. */
-void operand_hooks(struct gen *g, const struct decoded *d, uint8_t *bytes);
+/* What particular instructions need beside: call after operand_place.  False:
+ * with these registers the two sides cannot be compared. */
+bool operand_hooks(struct gen *g, const struct decoded *d, uint8_t *bytes);
 /* Linear address to the case's copy of it, or NULL. */
 uint8_t *case_mem(struct test_case *t, uint64_t la, unsigned len);
 
@@ -205,6 +207,10 @@ const struct outcome *native_outcomes(void);
 int native_start(unsigned n);
 int native_wait(void);
 uint64_t native_xcr0(void);
+/* Bits of the host's XCR0 that the engine does not have. */
+uint64_t native_other_components(void);
+struct native_layout;
+const struct native_layout *native_get_layout(void);
 uint64_t native_cpu_descriptor(void);
 
 int guest_init(const char *engine, const struct cpu_model *model);
@@ -217,6 +223,8 @@ bool guest_ready(void);
 /* Number of differing fields; printed to f if not NULL. */
 unsigned compare(const struct test_case *t, const struct outcome *native, const struct outcome *guest,
                  FILE *f);
+/* guest's memory as native has it where XSAVE may say "in use" or not (inuse.c). */
+void inuse_forget(const struct test_case *t, const uint8_t *native, uint8_t *guest);
 /* The ignored flags of a case by its instructions; aborts the run if wider than the manual's. */
 void compare_init(void);
 /* Does it leave flags that we ignore? */

@@ -115,9 +115,8 @@ bool gen_insn(struct gen *g, const struct form *f, unsigned index)
             continue;
         if (g->len + d.z.length > SEQ_BYTES)
             return false;
-        if (!operand_place(g, &d, bytes))
+        if (!operand_place(g, &d, bytes) || !operand_hooks(g, &d, bytes))
             continue;
-        operand_hooks(g, &d, bytes);
         note_writes(g, &d);
         memcpy(t->code + g->len, bytes, d.z.length);
         t->off[t->n] = g->len;

@@ -15,6 +15,7 @@ struct hook {
     struct gen *g;
     const struct decoded *d;
     uint8_t *bytes;
+    bool reject;                /* it cannot be compared with these registers */
 };
 
 static const uint16_t selectors[] = {0, 3, SEL_CS32, SEL_DATA, SEL_CS64, SEL_CS16, SEL_DATA & ~3, SEL_CS32 & ~3,
@@ -299,6 +300,14 @@ static void hook_fxrstor(struct hook *h)
     memcpy(p + 24, &mxcsr, 4);
 }
 
+/* May EAX ask for components that the engine does not have? */
+static bool asks_for_others(const struct gen *g)
+{
+    return native_other_components() &&
+           (g->use[CPU_RAX] == REG_LOST ||
+            (uint32_t)g->t->in.gpr[CPU_RAX] & native_other_components());
+}
+
 static void hook_xsave(struct hook *h)
 {
     struct gen *g = h->g;
@@ -306,7 +315,8 @@ static void hook_xsave(struct hook *h)
     uint8_t *p;
 
     set_reg(g, CPU_RDX, 0);
-    set_reg(g, CPU_RAX, rnd_pct(g->r, 50) ? 0xe7 : rnd(g->r) & 0xff);
+    set_reg(g, CPU_RAX, rnd_pct(g->r, 50) ? 0xe7 : rnd(g->r) & 0xff & ~native_other_components());
+    h->reject = asks_for_others(g);
     if (h->d->z.mnemonic != ZYDIS_MNEMONIC_XRSTOR && h->d->z.mnemonic != ZYDIS_MNEMONIC_XRSTOR64) {
         if (h->d->z.mnemonic != ZYDIS_MNEMONIC_XSAVEC && h->d->z.mnemonic != ZYDIS_MNEMONIC_XSAVEC64) {
             p = mem_bytes(h, 576);
@@ -406,13 +416,14 @@ static const struct {
     {M(VPCMPESTRM), hook_lengths}, {M(CLZERO), hook_clzero},
 };
 
-void operand_hooks(struct gen *g, const struct decoded *d, uint8_t *bytes)
+bool operand_hooks(struct gen *g, const struct decoded *d, uint8_t *bytes)
 {
     struct hook h = {.g = g, .d = d, .bytes = bytes};
 
     for (unsigned i = 0; i < ARRAY_SIZE(hooks); i++)
         if (hooks[i].mnemonic == d->z.mnemonic) {
             hooks[i].fn(&h);
-            return;
+            break;
         }
+    return !h.reject;
 }

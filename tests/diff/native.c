@@ -50,6 +50,16 @@ uint64_t native_xcr0(void)
     return layout.xcr0;
 }
 
+uint64_t native_other_components(void)
+{
+    return layout.others;
+}
+
+const struct native_layout *native_get_layout(void)
+{
+    return &layout;
+}
+
 struct test_case *native_cases(void)
 {
     return shm->cases;

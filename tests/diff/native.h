@@ -6,7 +6,8 @@
 
 /* Where the host's XSAVE area has its components (0: not there). */
 struct native_layout {
-    uint64_t xcr0;
+    uint64_t xcr0;              /* of the components that we know */
+    uint64_t others;            /* that only the host has: MPX, PKRU, AMX */
     uint32_t avx, opmask, zmmh, hi16;
 };
 

@@ -16,6 +16,7 @@ void xstate_layout(struct native_layout *l)
 
     __asm__("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
     l->xcr0 = a & COMPONENTS;
+    l->others = a & ~COMPONENTS;
     for (unsigned i = 0; i < 4; i++) {
         __cpuid_count(0xd, component[i], a, b, c, d);
         *field[i] = l->xcr0 >> component[i] & 1 ? b : 0;
