@@ -93,6 +93,11 @@ struct bus {
     int (*doorbell_del)(void *opaque, bool pio, uint64_t addr, unsigned size, bool match,
                         uint64_t value);
     void *doorbell_opaque;
+    /* Recording: device threads write to guest memory only between these two,
+     * while no vCPU runs.  Taken before any lock.  NULL: they need not wait. */
+    void (*gate_enter)(void *opaque);
+    void (*gate_leave)(void *opaque);
+    void *gate_opaque;
     /* Requests of a device to the VM: reset, power off, exit status.  Called
      * with the lock held on a vCPU's or the loop's thread: note it, act later. */
     void (*request)(void *opaque, int what, int status);

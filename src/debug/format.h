@@ -42,7 +42,7 @@ struct recording_header {
 /* Most bytes of this, and most instructions and inputs of one segment. */
 #define SEGMENT_HEAD (1 + 10 + 10 + 4 + (TAPE_REGS + 2) * 8 + 10)
 #define SEGMENT_MAX_COUNT (1ULL << 40)
-#define SEGMENT_MAX_INPUTS (64u << 20)
+#define SEGMENT_MAX_INPUTS (1u << 30)
 /* So many bytes of inputs make a stop welcome. */
 #define SEGMENT_CROWDED (64u << 10)
 
@@ -51,7 +51,7 @@ struct recording_header {
 #define END_MAX_CAUSE 199u
 
 /* Input items beside enum tape_input: of the VM. */
-enum { ITEM_EXIT = 0x40, ITEM_A20, ITEM_EOI_EXITS, ITEM_CONSOLE };
+enum { ITEM_EXIT = 0x40, ITEM_A20, ITEM_EOI_EXITS, ITEM_CONSOLE, ITEM_DMA };
 
 /* Instructions between two checks of all memory. */
 #define MEMORY_INTERVAL 500000000ULL

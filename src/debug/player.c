@@ -44,8 +44,7 @@ static const char *const input_names[] = {
     [TAPE_TIME] = "the clock", [TAPE_WALL] = "the time of day", [TAPE_RANDOM] = "a random number",
     [TAPE_RANDOM_OK] = "a random number", [TAPE_ATTENTION] = "events", [TAPE_MORE] = "more events",
     [TAPE_SIGNALS] = "signals", [TAPE_EXTINT] = "the PIC", [TAPE_INBOX] = "interrupts",
-    [TAPE_VECTORS] = "interrupts", [TAPE_FLAGS] = "an event's frame", [ITEM_EXIT] = "an answer to an exit", [ITEM_A20] = "the A20 gate",
-    [ITEM_EOI_EXITS] = "level-triggered vectors", [ITEM_CONSOLE] = "console output",
+    [TAPE_VECTORS] = "interrupts", [TAPE_FLAGS] = "an event's frame", [ITEM_EXIT] = "an answer to an exit",
 };
 
 static struct player *of_tape(struct cpu_tape *tape)
@@ -90,11 +89,77 @@ static uint64_t position(const struct player *p)
 
 /* ---- inputs --------------------------------------------------------------------- */
 
+static void play_effect(struct player *p, unsigned what)
+{
+    uint64_t bitmap[4];
+    uint8_t on = 0;
+
+    if (what == ITEM_A20) {
+        stream_get(p->in, &on, 1);
+        p->ops->a20(p->opaque, on);
+    } else {
+        stream_get(p->in, bitmap, sizeof(bitmap));
+        p->ops->eoi_exits(p->opaque, bitmap);
+    }
+}
+
+static void play_console(struct player *p)
+{
+    uint8_t head[2], buf[RECORDER_CONSOLE_MAX];
+    unsigned n;
+
+    stream_get(p->in, head, 2);
+    n = head[1] + 1u;
+    stream_get(p->in, buf, n);
+    if (!p->in->error[0])
+        p->ops->console(p->opaque, head[0], buf, n);
+}
+
+static void play_dma(struct player *p)
+{
+    uint8_t buf[MEM_PAGE_SIZE];
+    uint64_t gpa = 0;
+    uint32_t len = 0;
+
+    stream_get(p->in, &gpa, 8);
+    stream_get(p->in, &len, 4);
+    while (len && !p->in->error[0]) {
+        size_t n = MIN(len, sizeof(buf));
+
+        stream_get(p->in, buf, n);
+        /* Where a forged one is no RAM, nothing happens. */
+        mem_write(p->pages.mem, gpa, buf, n);
+        gpa += n;
+        len -= (uint32_t)n;
+    }
+}
+
+/* Items that the CPU does not ask for: they happen before the next one. */
+static void play_effects(struct player *p)
+{
+    while (!p->tape.over && position(p) < p->inputs_end) {
+        int what = stream_peek(p->in);
+
+        if (what < ITEM_A20)
+            return;
+        p->in->used++;
+        switch (what) {
+        case ITEM_CONSOLE: play_console(p); break;
+        case ITEM_DMA: play_dma(p); break;
+        case ITEM_A20:
+        case ITEM_EOI_EXITS: play_effect(p, (unsigned)what); break;
+        default: stream_fail(p->in, "the recording is damaged in chunk %u", p->in->number - 1);
+        }
+        stream_ok(p);
+    }
+}
+
 /* The next item must be this one. */
 static bool next_item(struct player *p, unsigned what)
 {
     uint8_t kind = 0;
 
+    play_effects(p);
     if (p->tape.over)
         return false;
     if (position(p) >= p->inputs_end) {
@@ -123,49 +188,6 @@ static uint64_t play_input(struct cpu_tape *tape, enum tape_input what, uint64_t
     if (what == TAPE_TIME || what == TAPE_WALL)
         v = p->last[what] += v;
     return stream_ok(p) ? v : 0;
-}
-
-static void play_effect(struct player *p, unsigned what)
-{
-    uint64_t bitmap[4];
-    uint8_t on = 0;
-
-    if (what == ITEM_A20) {
-        stream_get(p->in, &on, 1);
-        p->ops->a20(p->opaque, on);
-    } else {
-        stream_get(p->in, bitmap, sizeof(bitmap));
-        p->ops->eoi_exits(p->opaque, bitmap);
-    }
-}
-
-static void play_console(struct player *p)
-{
-    uint8_t head[2], buf[RECORDER_CONSOLE_MAX];
-    unsigned n;
-
-    stream_get(p->in, head, 2);
-    n = head[1] + 1u;
-    stream_get(p->in, buf, n);
-    if (!p->in->error[0])
-        p->ops->console(p->opaque, head[0], buf, n);
-}
-
-/* Items that come before an answer. */
-static void play_effects(struct player *p)
-{
-    while (!p->tape.over && position(p) < p->inputs_end) {
-        int what = stream_peek(p->in);
-
-        if (what != ITEM_A20 && what != ITEM_EOI_EXITS && what != ITEM_CONSOLE)
-            return;
-        next_item(p, (unsigned)what);
-        if (what == ITEM_CONSOLE)
-            play_console(p);
-        else
-            play_effect(p, (unsigned)what);
-        stream_ok(p);
-    }
 }
 
 static const char *exit_name(unsigned kind)
@@ -214,7 +236,6 @@ void player_exit(struct player *p, struct cpu_run *run)
     char text[2][100];
     uint64_t length;
 
-    play_effects(p);
     if (!next_item(p, ITEM_EXIT))
         return;
     stream_get(p->in, &then, sizeof(then));
@@ -422,6 +443,7 @@ static bool play_point(struct cpu_tape *tape, enum tape_stop what, const struct 
 
     if (tape->over)
         return false;
+    play_effects(p);
     compare(p, at);
     if (unlikely(p->ndifferences)) {
         const struct difference *d = &p->differences[0];

@@ -96,6 +96,20 @@ void recorder_eoi_exits(struct recorder *r, const uint64_t bitmap[4])
     add_item(r, ITEM_EOI_EXITS, bitmap, 32);
 }
 
+void recorder_dma(struct recorder *r, uint64_t gpa, size_t len)
+{
+    const uint32_t n = (uint32_t)len;
+    uint8_t *p = len <= UINT32_MAX ? more_inputs(r, 1 + 8 + 4 + len) : NULL;
+
+    if (!p)
+        return;
+    *p = ITEM_DMA;
+    memcpy(p + 1, &gpa, 8);
+    memcpy(p + 9, &n, 4);
+    if (mem_read(r->pages.mem, gpa, p + 13, len) < 0)
+        memset(p + 13, 0, len);
+}
+
 void recorder_console(struct recorder *r, unsigned port, const void *data, size_t n)
 {
     uint8_t *p;

@@ -32,6 +32,9 @@ int recorder_begin(struct recorder *r, const struct recording_machine *m, char *
 void recorder_exit(struct recorder *r, const struct cpu_run *run);
 void recorder_a20(struct recorder *r, bool enabled);
 void recorder_eoi_exits(struct recorder *r, const uint64_t bitmap[4]);
+/* Somebody else wrote to guest memory, where the CPU cannot see it before this
+ * returns; one thread at a time. */
+void recorder_dma(struct recorder *r, uint64_t gpa, size_t len);
 /* What the guest wrote to a serial port, on the vCPU's thread. */
 #define RECORDER_CONSOLE_MAX 256u
 void recorder_console(struct recorder *r, unsigned port, const void *data, size_t n);

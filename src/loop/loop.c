@@ -50,6 +50,9 @@ struct post {
 
 struct loop {
     pthread_mutex_t *lock;
+    void (*enter)(void *opaque);    /* NULL: no gate */
+    void (*leave)(void *opaque);
+    void *gate_opaque;
     const struct vm_clock *clock;
     int epoll_fd, timer_fd, wake_fd;
     struct watch *watches; /* live and removed ones */
@@ -292,6 +295,14 @@ static void timer_fired(struct loop *loop)
     arm(loop, true);
 }
 
+void loop_set_gate(struct loop *loop, void (*enter)(void *opaque), void (*leave)(void *opaque),
+                   void *opaque)
+{
+    loop->enter = enter;
+    loop->leave = leave;
+    loop->gate_opaque = opaque;
+}
+
 void loop_clock_changed(struct loop *loop)
 {
     /* The guest time may be the same and the host time another. */
@@ -427,12 +438,16 @@ void loop_run(struct loop *loop)
             log_error(LOG_VM, "event loop: epoll_wait: %m");
             break;
         }
+        if (loop->enter)
+            loop->enter(loop->gate_opaque);
         pthread_mutex_lock(loop->lock);
         for (int i = 0; i < n; i++)
             dispatch(loop, &events[i]);
         if (loop->have_removed)
             free_watches(loop, false);
         pthread_mutex_unlock(loop->lock);
+        if (loop->leave)
+            loop->leave(loop->gate_opaque);
     }
     atomic_store(&loop->stop, false);
 }

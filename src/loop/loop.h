@@ -38,6 +38,9 @@ void loop_timer_destroy(struct loop_timer *timer);
 void loop_timer_set(struct loop_timer *timer, uint64_t ns);
 void loop_timer_cancel(struct loop_timer *timer);
 
+/* Called around the lock, on the loop's thread; before loop_run. */
+void loop_set_gate(struct loop *loop, void (*enter)(void *opaque), void (*leave)(void *opaque),
+                   void *opaque);
 /* Run fn on the loop's thread soon; any thread, lock held or not.  Never
  * dropped: returns 0 or -ENOMEM. */
 int loop_post(struct loop *loop, loop_fn fn, void *opaque);

@@ -164,6 +164,8 @@ static int check_range(const struct mem *mem, uint64_t gpa, size_t len, bool wri
 /* Log and invalidate after a write in one slot. */
 static void note_written(struct mem *mem, const struct mem_slot *s, uint64_t gpa, size_t len)
 {
+    if (mem->written)
+        mem->written(mem->written_opaque, gpa, len);
     while (len) {
         unsigned offset = (unsigned)(gpa % MEM_PAGE_SIZE);
         size_t n = MIN(len, MEM_PAGE_SIZE - offset);

@@ -50,6 +50,9 @@ struct mem {
     /* Called after such a change, on the writer's thread; NULL: nobody asks. */
     void (*code_changed)(void *opaque);
     void *code_opaque;
+    /* Called for each write by somebody else than an engine; NULL: nobody asks. */
+    void (*written)(void *opaque, uint64_t gpa, size_t len);
+    void *written_opaque;
 };
 
 /* Make RAM of size bytes (page aligned, zeroed, committed on touch) with no

@@ -86,6 +86,8 @@ struct request {
     bool write_through; /* 5.2.6.2: without F_FLUSH, writes are flushed */
     uint64_t in_len;    /* of the chain */
     uint64_t data_len;  /* bytes that the disk puts into the chain */
+    uint8_t *bounce;    /* recording: they come here first; or NULL */
+    struct iovec bounce_iov;
     unsigned nin;
     struct iovec iov[VRING_MAX_IOV];
     /* The device-writable part, for what was written there. */
@@ -125,6 +127,34 @@ static void request_free(struct virtio_blk *b, struct request *r)
     b->nfree++;
 }
 
+/* While the machine is recorded, guest memory changes only when the request is
+ * complete, not at any time before. */
+static int bounce_read(struct request *r)
+{
+    r->bounce = malloc(r->block.len);
+    if (!r->bounce)
+        return -ENOMEM;
+    r->bounce_iov = (struct iovec){ r->bounce, r->block.len };
+    r->block.iov = &r->bounce_iov;
+    r->block.niov = 1;
+    return 0;
+}
+
+static void bounce_done(struct request *r, uint64_t left)
+{
+    const uint8_t *from = r->bounce;
+
+    for (unsigned i = 0; from && left; i++) {
+        size_t n = (size_t)MIN(left, r->iov[i].iov_len);
+
+        memcpy(r->iov[i].iov_base, from, n);
+        from += n;
+        left -= n;
+    }
+    free(r->bounce);
+    r->bounce = NULL;
+}
+
 /* Gives a request back; written: bytes before the status. */
 static void complete(struct request *r, uint8_t status, uint64_t written)
 {
@@ -156,6 +186,7 @@ static void done(struct block_request *block, int rc)
         return;
     }
     b->in_flight--;
+    bounce_done(r, rc < 0 ? 0 : r->data_len);
     complete(r, rc < 0 ? S_IOERR : S_OK, rc < 0 ? 0 : r->data_len);
 }
 
@@ -189,6 +220,8 @@ static int read_write(struct request *r, const struct vring_chain *c, const stru
     r->block.iov = r->iov;
     r->block.niov = vring_slice(c, !write, write ? sizeof(*h) : 0, len, r->iov, NULL);
     r->data_len = write ? 0 : len;
+    if (!write && b->v.bus->gate_enter && bounce_read(r) < 0)
+        return S_IOERR;
     submit(r);
     return -EINPROGRESS;
 }
@@ -283,6 +316,7 @@ static void handle(struct virtio_blk *b, unsigned q)
     r->q = (uint16_t)q;
     r->head = c->head;
     r->data_len = 0;
+    r->bounce = NULL;
     r->in_len = c->in_len;
     r->write_through = !virtio_has(&b->v, F_FLUSH);
     note_buffers(r, c);

@@ -360,6 +360,8 @@ static int start_thread(struct virtio_device *v)
     }
     rc = loop_create(&v->loop, &v->lock, v->bus->clock);
     if (rc == 0)
+        loop_set_gate(v->loop, v->bus->gate_enter, v->bus->gate_leave, v->bus->gate_opaque);
+    if (rc == 0)
         rc = -pthread_create(&v->thread, NULL, thread_main, v);
     if (rc < 0)
         return rc;

@@ -11,7 +11,7 @@ int vm_open_disks(struct vm *vm, char *err, size_t err_size)
     struct virtio_set *set = &vm->virtio;
     int rc = 0;
 
-    set->rng = !vm->config.record && !vm->config.replay;
+    set->rng = true;
     for (unsigned i = 0; i < vm->config.ndisks && rc == 0; i++) {
         const struct vm_disk *d = &vm->config.disks[i];
         struct block_config config = { .path = d->file, .readonly = d->readonly };

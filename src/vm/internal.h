@@ -66,6 +66,12 @@ struct vm {
         _Atomic unsigned n;
         uint8_t data[256];
     } taps[VM_SERIAL_PORTS];
+    struct vm_gate {            /* recording: device threads run while the vCPU does not */
+        pthread_mutex_t lock;
+        pthread_cond_t changed;
+        unsigned wanting, inside;
+        bool open;
+    } gate;
     struct vm_vcpu *vcpus;
     int signal_fd, timeout_fd;
     uint64_t start_ns;          /* host time of vm_run */
@@ -106,6 +112,14 @@ bool vm_end_play_early(struct vm *vm);
 void vm_record_exit(struct vm_vcpu *v);
 void vm_record_a20(struct vm *vm, bool enabled);
 void vm_record_eoi_exits(struct vm *vm, const uint64_t bitmap[4]);
+/* For struct bus; opaque: the VM. */
+void vm_gate_enter(void *opaque);
+void vm_gate_leave(void *opaque);
+/* On the vCPU's thread, out of the engine with nothing half done: let device
+ * threads in while it is parked, shut them out, or do both. */
+void vm_gate_open(struct vm *vm);
+void vm_gate_close(struct vm *vm);
+void vm_gate_pass(struct vm *vm);
 /* The vCPUs have ended. */
 void vm_end_tape(struct vm *vm);
 void vm_free_tape(struct vm *vm);

@@ -96,6 +96,8 @@ struct cpu_tape *vm_tape(struct vm *vm)
     return vm->recorder ? recorder_tape(vm->recorder) : vm->player ? player_tape(vm->player) : NULL;
 }
 
+static void memory_written(void *opaque, uint64_t gpa, size_t len);
+
 int vm_begin_tape(struct vm *vm, char *err, size_t err_size)
 {
     const struct recording_machine machine = { .mem = vm->mem, .model = &vm->model,
@@ -106,9 +108,12 @@ int vm_begin_tape(struct vm *vm, char *err, size_t err_size)
         rc = recorder_begin(vm->recorder, &machine, err, err_size);
     if (rc == 0 && vm->player)
         rc = player_begin(vm->player, &machine, err, err_size);
-    vm->taping = rc == 0 && vm->recorder;
-    if (vm->taping)
-        tap_ports(vm);
+    if (rc < 0 || !vm->recorder)
+        return rc;
+    vm->taping = true;
+    tap_ports(vm);
+    vm->mem->written_opaque = vm;
+    vm->mem->written = memory_written;
     return rc;
 }
 
@@ -116,6 +121,82 @@ void vm_free_tape(struct vm *vm)
 {
     recorder_free(vm->recorder);
     player_free(vm->player);
+}
+
+/* ---- devices' threads -------------------------------------------------------------- */
+
+/*
+ * What a device writes to memory has to have a place in the run.  So its thread
+ * runs while the vCPU is out of the engine, between two instructions, and what
+ * it wrote is an input like others.
+ */
+void vm_gate_enter(void *opaque)
+{
+    struct vm *vm = opaque;
+    struct vm_gate *g = &vm->gate;
+
+    pthread_mutex_lock(&g->lock);
+    g->wanting++;
+    if (!g->open)
+        vm->engine->vcpu_kick(vm->vcpus[0].vcpu);
+    while (!g->open)
+        pthread_cond_wait(&g->changed, &g->lock);
+    g->wanting--;
+    g->inside++;
+    pthread_mutex_unlock(&g->lock);
+}
+
+void vm_gate_leave(void *opaque)
+{
+    struct vm *vm = opaque;
+    struct vm_gate *g = &vm->gate;
+
+    pthread_mutex_lock(&g->lock);
+    g->inside--;
+    pthread_cond_broadcast(&g->changed);
+    pthread_mutex_unlock(&g->lock);
+}
+
+void vm_gate_open(struct vm *vm)
+{
+    struct vm_gate *g = &vm->gate;
+
+    if (!vm->recorder)
+        return;
+    pthread_mutex_lock(&g->lock);
+    g->open = true;
+    pthread_cond_broadcast(&g->changed);
+    pthread_mutex_unlock(&g->lock);
+}
+
+void vm_gate_close(struct vm *vm)
+{
+    struct vm_gate *g = &vm->gate;
+
+    if (!vm->recorder)
+        return;
+    pthread_mutex_lock(&g->lock);
+    while (g->wanting || g->inside)
+        pthread_cond_wait(&g->changed, &g->lock);
+    g->open = false;
+    pthread_mutex_unlock(&g->lock);
+}
+
+void vm_gate_pass(struct vm *vm)
+{
+    vm_gate_open(vm);
+    vm_gate_close(vm);
+}
+
+/* Device threads come one by one, and never beside the vCPU. */
+static void memory_written(void *opaque, uint64_t gpa, size_t len)
+{
+    struct vm *vm = opaque;
+
+    pthread_mutex_lock(&vm->gate.lock);
+    if (vm->taping)
+        recorder_dma(vm->recorder, gpa, len);
+    pthread_mutex_unlock(&vm->gate.lock);
 }
 
 /* ---- exits ------------------------------------------------------------------------ */
@@ -212,6 +293,9 @@ void vm_end_tape(struct vm *vm)
 
     if (!vm->taping || recorder_error(vm->recorder))
         return;
+    pthread_mutex_lock(&vm->bus->lock);
+    bus_quiesce(vm->bus);
+    pthread_mutex_unlock(&vm->bus->lock);
     vm->taping = false;
     take_taps(vm);
     vm->engine->vcpu_get_state(vm->vcpus[0].vcpu, &s);

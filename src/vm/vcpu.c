@@ -122,6 +122,12 @@ static enum next exit_error(struct vm_vcpu *v)
     return STOP;
 }
 
+static enum next exit_intr(struct vm_vcpu *v)
+{
+    vm_gate_pass(v->vm);
+    return CONTINUE;
+}
+
 static enum next exit_nothing(struct vm_vcpu *v)
 {
     (void)v;
@@ -139,7 +145,7 @@ static enum next (*const exit_handlers[])(struct vm_vcpu *v) = {
     [CPU_EXIT_SHUTDOWN] = exit_shutdown,
     [CPU_EXIT_DEBUG] = exit_nothing,
     [CPU_EXIT_COUNT] = exit_count,
-    [CPU_EXIT_INTR] = exit_nothing,
+    [CPU_EXIT_INTR] = exit_intr,
     [CPU_EXIT_RESET] = exit_reset,
     [CPU_EXIT_ERROR] = exit_error,
     [CPU_EXIT_TAPE] = exit_nothing,
@@ -167,6 +173,7 @@ static bool park(struct vm_vcpu *v)
     vm->nparked++;
     if (vm->want == VM_WANT_PARK && vm->nparked == vm->config.cpus)
         vm_post_tasks(vm);
+    vm_gate_open(vm);
     while (vm->want == VM_WANT_PARK)
         pthread_cond_wait(&vm->changed, &vm->control);
     vm->nparked--;
@@ -174,6 +181,8 @@ static bool park(struct vm_vcpu *v)
     if (run)
         atomic_store(&v->run->immediate_exit, false);
     pthread_mutex_unlock(&vm->control);
+    if (run)
+        vm_gate_close(vm);
     return run;
 }
 

@@ -197,6 +197,11 @@ static int make_bus(struct vm *vm, struct vm_error *error)
         vm->bus->doorbell_del = bus_doorbell_del;
     }
     vm->bus->doorbell_opaque = vm;
+    if (vm->recorder) {
+        vm->bus->gate_enter = vm_gate_enter;
+        vm->bus->gate_leave = vm_gate_leave;
+        vm->bus->gate_opaque = vm;
+    }
     vm->bus->msi_opaque = vm->bus->extint_opaque = vm->bus->request_opaque = vm;
     return 0;
 }
@@ -364,6 +369,9 @@ int vm_create(struct vm **out, const struct vm_config *config, struct vm_error *
     vm_clock_init(&vm->clock);
     pthread_mutex_init(&vm->control, NULL);
     pthread_cond_init(&vm->changed, NULL);
+    pthread_mutex_init(&vm->gate.lock, NULL);
+    pthread_cond_init(&vm->gate.changed, NULL);
+    vm->gate.open = true;       /* no vCPU runs yet */
     if (vm->config.name)
         log_set_name(vm->config.name);
     rc = make(vm, error);
@@ -406,6 +414,8 @@ void vm_destroy(struct vm *vm)
     mem_destroy(vm->mem);
     boot_close(vm->boot);
     monitor_destroy(vm->monitor);
+    pthread_cond_destroy(&vm->gate.changed);
+    pthread_mutex_destroy(&vm->gate.lock);
     pthread_cond_destroy(&vm->changed);
     pthread_mutex_destroy(&vm->control);
     free(vm);
