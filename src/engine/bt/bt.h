@@ -116,7 +116,7 @@ static inline unsigned bt_jump_slot(uint64_t target)
 
 /* Instructions of a block. */
 #define BT_BLOCK_MAX 48
-#define BT_HASH_BITS 14
+#define BT_HASH_BITS 16
 
 struct bt_journal {
     uint64_t *pages;        /* numbers of those that were filled; some more than once */

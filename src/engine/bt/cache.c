@@ -14,9 +14,9 @@
 
 #include "engine/bt/bt.h"
 
-#define CODE_SIZE (24 * MiB)
-#define META_SIZE (16 * MiB)
-#define MAX_BLOCKS (128 * 1024)
+#define CODE_SIZE (64 * MiB)
+#define META_SIZE (48 * MiB)
+#define MAX_BLOCKS (512 * 1024)
 
 int bt_cache_create(struct bt *bt)
 {

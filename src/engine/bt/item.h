@@ -67,7 +67,7 @@ struct look {
 };
 
 /* Branches in the middle, the end, and shared probes that fail. */
-#define BT_SIDES 3
+#define BT_SIDES 2
 #define BT_LINKS (BT_SIDES + 2 + BT_SHARED)
 struct translation {
     struct soft_cpu *c;
