@@ -53,7 +53,8 @@ struct site *bt_new_site(struct translation *t, const struct item *i)
 {
     struct site *s = &t->b->sites[t->b->nsites++];
 
-    *s = (struct site){ .insn = i->insn, .offset = i->offset, .index = (uint16_t)(i - t->items),
+    *s = (struct site){ .insn = i->insn, .offset = i->offset, .index = (uint8_t)(i - t->items),
+                        .mnemonic = (uint16_t)i->z.mnemonic,
                         .opcode = i->kind == K_RET ? SITE_RET : i->kind == K_CALL_IND ? SITE_CALL : SITE_OTHER };
     return s;
 }

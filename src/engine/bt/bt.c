@@ -49,6 +49,7 @@ static inline void write_fs_base(uint64_t v)
 /* The function's result asks for more than to go on behind it. */
 static void settle_function(struct soft_cpu *c, const struct site *s, int r)
 {
+    bt_of(c)->calls[s->mnemonic].left++;
     c->insn_count += s->index;
     if (r == SOFT_NEXT || r == SOFT_STOP)
         soft_rip(c) += s->insn.len;
@@ -69,6 +70,10 @@ static const uint8_t *call_function(struct soft_cpu *c, uint64_t offset)
     int r;
 
     bt->functions++;
+    if (s->cold)
+        bt->calls[s->mnemonic].missed++;
+    else
+        bt->calls[s->mnemonic].always++;
     soft_rip(c) = c->words[W_PAGE] + s->offset;
     c->block_end = &s->insn;
     c->rflags &= ~(uint32_t)X86_RF;
@@ -488,6 +493,7 @@ static void vcpu_info(struct vcpu *vcpu, FILE *f)
             c->id, (unsigned long long)bt->translated, bt->nblocks, bt->code_used / 1024,
             (unsigned long long)bt->entries, (unsigned long long)bt->functions,
             (unsigned long long)bt->invalidated, (unsigned long long)bt->flushes);
+    bt_calls_info(bt, f);
 }
 
 const struct engine_ops engine_bt = {

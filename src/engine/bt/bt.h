@@ -73,6 +73,7 @@ struct site {
     uint16_t offset;        /* in the page */
     uint8_t index;          /* instructions of the block before it */
     uint8_t opcode;         /* what it did to RSP, if it is an indirect branch */
+    uint16_t mnemonic;      /* ZydisMnemonic, for the counters */
     uint32_t host;          /* offset in the cache of the host instruction that may fault; or 0 */
     uint32_t cold;          /* offset of the code that calls the function instead */
     uint32_t cont;          /* offset of what comes behind the instruction */
@@ -121,6 +122,14 @@ static inline unsigned bt_jump_slot(uint64_t target)
 struct bt_journal {
     uint64_t *pages;        /* numbers of those that were filled; some more than once */
     unsigned n;
+};
+
+/* Calls of functions, by mnemonic. */
+#define BT_MNEMONICS (ZYDIS_MNEMONIC_MAX_VALUE + 1)
+struct bt_calls {
+    uint64_t always;        /* there is no inline form */
+    uint64_t missed;        /* the cold path of one */
+    uint64_t left;          /* of both: went on to the dispatcher */
 };
 
 #define BT_REGION_WORDS 128
@@ -175,6 +184,7 @@ struct bt {
     pthread_t thread;       /* that has it */
     /* counters */
     uint64_t translated, entries, functions, invalidated, fills, remaps;
+    struct bt_calls calls[BT_MNEMONICS];
 };
 
 static inline struct bt *bt_of(struct soft_cpu *c)
@@ -260,6 +270,9 @@ void bt_emit_unaligned(struct emit *e, struct memop *m, const uint8_t *hot);
 /* For several accesses inside m->size bytes (up to a page) from R10: R11 is to
  * be added to the address of each. */
 void bt_emit_shared_probe(struct emit *e, struct memop *m);
+
+/* stats.c: the instructions whose functions were called most. */
+void bt_calls_info(const struct bt *bt, FILE *f);
 
 /* tables.c */
 extern const struct soft_tables bt_tables;

@@ -47,6 +47,8 @@ static bool decode(struct translation *t)
                              &i->insn, &i->z, i->op, &known);
         if (r == DECODE_MORE)
             break;
+        if (!known)
+            i->z.mnemonic = ZYDIS_MNEMONIC_INVALID;
         i->kind = known ? bt_classify(t->c, i, t->mode) : K_FUNCTION;
         bt_flag_effects(i);
         t->bytes += i->insn.len;
