@@ -24,6 +24,12 @@ static void save_flags(struct translation *t)
     t->saved = true;
 }
 
+void bt_emit_save_flags(struct translation *t, const struct item *i)
+{
+    if (i->live && !t->saved)
+        save_flags(t);
+}
+
 void bt_emit_restore_flags(struct emit *e)
 {
     emit_gs_store(e, H_RAX, CTX_WORD(W_RAX));
@@ -90,8 +96,7 @@ void bt_emit_access(struct translation *t, struct item *i, unsigned size, unsign
     struct bt_access *a = new_access(t, i);
 
     a->mem = (struct memop){ .size = size, .align = align, .write = write };
-    if (i->live && !t->saved)
-        save_flags(t);
+    bt_emit_save_flags(t, i);
     bt_emit_probe(&t->e, &a->mem);
     t->held = -1;
     a->saved = t->saved;
@@ -110,8 +115,7 @@ static void use_shared(struct translation *t, struct item *i, unsigned base)
         if (bt_in_context(base))
             emit_gs_load(e, H_R10, CTX_GPR(base));
         emit_lea(e, H_R10, bt_in_context(base) ? H_R10 : (int)base, -1, 0, g->low);
-        if (i->live && !t->saved)
-            save_flags(t);
+        bt_emit_save_flags(t, i);
         bt_emit_shared_probe(e, &m);
         i->fail = m.cold[0];
         i->fail2 = m.cold[1];

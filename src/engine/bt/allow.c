@@ -4,6 +4,7 @@
  * security boundary: an instruction that is not here calls its function.
  */
 #include "engine/bt/item.h"
+#include "engine/bt/system.h"
 
 #include "engine/soft/op_int.h"
 
@@ -230,6 +231,8 @@ enum kind bt_classify(const struct soft_cpu *c, const struct item *i, unsigned m
 {
     if (i->insn.fn == op_ud || i->insn.fn == op_too_long)
         return K_FUNCTION;
+    if (bt_system_form(i, mode))
+        return K_SYSTEM;
     if (i->insn.fn == op_nop)                   /* NOP, ENDBR, PAUSE, prefetches */
         return K_NOP;
     if (i->insn.flags & INSN_SIMD)

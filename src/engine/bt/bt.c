@@ -44,64 +44,19 @@ static inline void write_fs_base(uint64_t v)
     __asm__ volatile("wrfsbase %0" : : "r"(v));
 }
 
-/* ---- functions ------------------------------------------------------------------------ */
-
-/* The function's result asks for more than to go on behind it. */
-static void settle_function(struct soft_cpu *c, const struct site *s, int r)
+static inline void write_gs_base(uint64_t v)
 {
-    bt_of(c)->calls[s->mnemonic].left++;
-    c->insn_count += s->index;
-    if (r == SOFT_NEXT || r == SOFT_STOP)
-        soft_rip(c) += s->insn.len;
-    if (r == SOFT_NEXT || r == SOFT_STOP || r == SOFT_JUMP)
-        c->insn_count++;
-    if (r == SOFT_AGAIN)
-        c->rflags |= X86_RF;
-    c->pending_exit = soft_settle(c, r);
+    __asm__ volatile("wrgsbase %0" : : "r"(v));
 }
 
-/* Called from translated code, by the `slow` trampoline.  A block does not go
- * on if rights were dropped, since its shared probes would not notice. */
-static const uint8_t *call_function(struct soft_cpu *c, uint64_t offset)
-{
-    struct bt *bt = bt_of(c);
-    const struct site *s = (const struct site *)(bt->meta + offset);
-    uint64_t drops = c->drops;
-    int r;
-
-    bt->functions++;
-    if (s->cold)
-        bt->calls[s->mnemonic].missed++;
-    else
-        bt->calls[s->mnemonic].always++;
-    soft_rip(c) = c->words[W_PAGE] + s->offset;
-    c->block_end = &s->insn;
-    c->rflags &= ~(uint32_t)X86_RF;
-    r = s->insn.fn(c, &s->insn);
-    if (likely(r == SOFT_NEXT && c->block_end && c->tlb == bt->tlb && c->drops == drops)) {
-        soft_io_done(c);
-        return bt->rx + s->cont;
-    }
-    settle_function(c, s, r);
-    return NULL;
-}
-
-/* Called from translated code while each block is recorded: arg is the block's
- * offset in its page, behind 16 bits the flags that are right there, and
- * behind 32 where the code goes on. */
-static const uint8_t *call_record(struct soft_cpu *c, uint64_t arg)
-{
-    soft_rip(c) = c->words[W_PAGE] + (arg & 0xffff);
-    soft_tape_block(c, arg >> 16 & 0xffff);
-    return bt_of(c)->rx + (arg >> 32);
-}
-
-/* ---- dispatch --------------------------------------------------------------------------- */
+/* ---- finding translations --------------------------------------------------------------------------- */
 
 static unsigned block_mode(const struct soft_cpu *c)
 {
     unsigned mode = c->mode_key | (c->cpl == 3 ? BT_MODE_USER : 0);
 
+    if (c->s.cr4 & CR4_FSGSBASE)
+        mode |= BT_MODE_FSGSBASE;
     if (c->s.cr0 & CR0_TS)
         return mode;
     if (!(c->s.cr0 & CR0_EM) && (c->s.cr4 & CR4_OSFXSR))
@@ -192,16 +147,23 @@ static void catch_up(struct soft_cpu *c)
 {
     struct bt *bt = bt_of(c);
     uint64_t changes = atomic_load(&c->vm->mem->code_changes);
+    unsigned mode = block_mode(c) & ~BT_MODE_USER;
 
     if (unlikely(bt->changes != changes)) {
         bt->changes = changes;
         bt_drop_stale(c);
     }
+    /* A jump table has one privilege, but blocks of the present mode only. */
+    if (unlikely(bt->jumps_mode != mode)) {
+        bt->jumps_mode = mode;
+        bt_jumps_clear(bt);
+    }
 }
 
 static bool translatable(const struct soft_cpu *c)
 {
-    return c->code64 && !c->single && !(c->shadow & (SHADOW_STI | SHADOW_MOV_SS)) && !c->db_pending &&
+    return c->code64 && (c->cpl == 0 || c->cpl == 3) && !c->single &&
+           !(c->shadow & (SHADOW_STI | SHADOW_MOV_SS)) && !c->db_pending &&
            c->tlb != c->tlbs[VIEW_SLOW] && c->s.mp_state == MP_RUNNABLE;
 }
 
@@ -225,17 +187,125 @@ static bool within_count(struct soft_cpu *c)
     return true;
 }
 
+/* Three words: a view's TLB and its tables. */
+static void note_view(struct soft_cpu *c, unsigned word, const struct tlb_entry *tlb)
+{
+    const struct bt_view *v = &bt_of(c)->views[(tlb - c->tlbs[0]) / TLB_SIZE];
+
+    c->words[word] = (uint64_t)(uintptr_t)tlb;
+    c->words[word + 1] = (uint64_t)(uintptr_t)v->read;
+    c->words[word + 2] = (uint64_t)(uintptr_t)v->write;
+}
+
 static void prepare(struct soft_cpu *c)
 {
-    struct bt *bt = bt_of(c);
-    const struct bt_view *v = &bt->views[(c->tlb - c->tlbs[0]) / TLB_SIZE];
-
-    bt->tlb = c->tlb;
-    c->words[W_RTABLE] = (uint64_t)(uintptr_t)v->read;
-    c->words[W_WTABLE] = (uint64_t)(uintptr_t)v->write;
+    note_view(c, W_TLB, c->tlb);
+    if (!c->cpl) {      /* for STAC and CLAC (system.c) */
+        note_view(c, W_AC_VIEWS, c->tlbs[c->s.cr4 & CR4_SMAP ? VIEW_KERNEL : VIEW_KERNEL_AC]);
+        note_view(c, W_AC_VIEWS + 3, c->tlbs[VIEW_KERNEL_AC]);
+    }
     c->words[W_JUMPS] = (uint64_t)(uintptr_t)&present_space(c)->jumps;
     c->words[W_PAGE] = soft_rip(c) & MEM_PAGE_MASK;
 }
+
+/* ---- functions ------------------------------------------------------------------------ */
+
+/* Blocks of the present mode at rip, or NULL: for the dispatcher. */
+static const uint8_t *present_code(struct soft_cpu *c)
+{
+    const struct bt_jumps *j = &present_space(c)->jumps;
+    unsigned slot = bt_jump_slot(soft_rip(c));
+    const struct tblock *b;
+    int r;
+
+    if (likely(j->minus_target[slot] + soft_rip(c) == 0))
+        return (const uint8_t *)(uintptr_t)j->code[slot];
+    b = find(c, false, &r);
+    if (r)
+        c->exc.vector = 0;      /* the dispatcher will raise it again */
+    return b ? bt_of(c)->rx + b->code : NULL;
+}
+
+/*
+ * After an instruction that changed modes, rights or RIP (a system call, a
+ * return from one, a fault): where to go on in translated code at once, with
+ * the tables of the present mode; NULL if something waits for the dispatcher.
+ * C code has no use for GS, and the context is the same below each table.
+ */
+static const uint8_t *go_on(struct soft_cpu *c)
+{
+    const uint8_t *code;
+
+    if (bt_of(c)->unchained || bt_of(c)->plain || !translatable(c) ||
+        atomic_load_explicit(&c->attention, memory_order_relaxed) ||
+        atomic_load_explicit(&c->run->immediate_exit, memory_order_relaxed))
+        return NULL;
+    catch_up(c);
+    code = present_code(c);
+    if (code) {
+        prepare(c);
+        write_gs_base(c->words[W_WTABLE]);
+        c->rflags &= ~(uint32_t)X86_RF;
+    }
+    return code;
+}
+
+/* The function's result asks for more than to go on behind it. */
+static const uint8_t *settle_function(struct soft_cpu *c, const struct site *s, int r)
+{
+    const uint8_t *code = NULL;
+
+    c->insn_count += s->index;
+    if (r == SOFT_NEXT || r == SOFT_STOP)
+        soft_rip(c) += s->insn.len;
+    if (r == SOFT_NEXT || r == SOFT_STOP || r == SOFT_JUMP)
+        c->insn_count++;
+    if (r == SOFT_AGAIN)
+        c->rflags |= X86_RF;
+    c->pending_exit = soft_settle(c, r);
+    if (likely(!c->pending_exit && r != SOFT_AGAIN))
+        code = go_on(c);
+    if (!code)
+        bt_of(c)->calls[s->mnemonic].left++;
+    return code;
+}
+
+/* Called from translated code, by the `slow` trampoline.  A block does not go
+ * on if rights were dropped, since its shared probes would not notice. */
+static const uint8_t *call_function(struct soft_cpu *c, uint64_t offset)
+{
+    struct bt *bt = bt_of(c);
+    const struct site *s = (const struct site *)(bt->meta + offset);
+    uint64_t drops = c->drops;
+    int r;
+
+    bt->functions++;
+    if (s->cold)
+        bt->calls[s->mnemonic].missed++;
+    else
+        bt->calls[s->mnemonic].always++;
+    soft_rip(c) = c->words[W_PAGE] + s->offset;
+    c->block_end = &s->insn;
+    c->rflags &= ~(uint32_t)X86_RF;
+    r = s->insn.fn(c, &s->insn);
+    if (likely(r == SOFT_NEXT && c->block_end && (uint64_t)(uintptr_t)c->tlb == c->words[W_TLB] && c->drops == drops)) {
+        soft_io_done(c);
+        return bt->rx + s->cont;
+    }
+    return settle_function(c, s, r);
+}
+
+/* Called from translated code while each block is recorded: arg is the block's
+ * offset in its page, behind 16 bits the flags that are right there, and
+ * behind 32 where the code goes on. */
+static const uint8_t *call_record(struct soft_cpu *c, uint64_t arg)
+{
+    soft_rip(c) = c->words[W_PAGE] + (arg & 0xffff);
+    soft_tape_block(c, arg >> 16 & 0xffff);
+    return bt_of(c)->rx + (arg >> 32);
+}
+
+/* ---- the dispatcher --------------------------------------------------------------------- */
 
 /* A direct jump between blocks of one page, once its target is known. */
 static void bind(struct soft_cpu *c, uint64_t flushes)

@@ -39,7 +39,10 @@ enum ctx_word {
     W_SELF,         /* the struct soft_cpu */
     W_JUMPS,        /* struct jump table of the present privilege */
     W_JUMP_MASK,    /* PEXT mask that takes the index out of an address */
+    W_TLB,          /* c->tlb of the view that translated code runs with */
     W_RTABLE, W_WTABLE,
+    W_AC_VIEWS,     /* TLB, read and write table of the kernel's views: AC clear, AC set */
+    W_AC_VIEWS_END = W_AC_VIEWS + 5,
     W_SHARED,       /* of shared probes (struct item) */
     W_COUNT_WORDS = W_SHARED + BT_SHARED
 };
@@ -170,7 +173,7 @@ struct bt {
     struct tblock **order;  /* all blocks, by code address */
     unsigned nblocks;
     struct bt_space spaces[1 + ASID_MAX];
-    const struct tlb_entry *tlb;    /* view that translated code runs with */
+    unsigned jumps_mode;    /* BT_MODE_* of the blocks in them, without the privilege */
     uint64_t changes;       /* mem->code_changes seen */
     int (*enter)(struct soft_cpu *c, const uint8_t *code);
     uint8_t *leave, *link, *slow, *miss, *record;   /* writable addresses, for emission */
@@ -234,10 +237,11 @@ void bt_perf_block(struct bt *bt, const struct tblock *b, uint64_t linear);
 struct translation *bt_translation_create(void);    /* free() it */
 
 /* Parts of a block's mode beside c->mode_key: which SIMD registers may be used
- * without a fault, and CPL 3. */
+ * without a fault, CR4.FSGSBASE, and CPL 3 (else it is 0). */
 #define BT_MODE_SSE 0x08u
 #define BT_MODE_AVX 0x10u
 #define BT_MODE_AVX512 0x20u
+#define BT_MODE_FSGSBASE 0x01u  /* of mode_key, and never set in 64-bit mode */
 #define BT_MODE_PLAIN 0x40u     /* no shared probes */
 #define BT_MODE_USER 0x80u
 
@@ -256,7 +260,7 @@ struct memop {
     unsigned align;             /* more than size asks for: anything else is cold; or 0 */
     bool write;
     uint8_t *unaligned;         /* jump to be bound to where bt_emit_unaligned is; or NULL */
-    uint8_t *cold[4];           /* jumps to be bound to the cold path */
+    uint8_t *cold[6];           /* jumps to be bound to the cold path */
     unsigned ncold;
 };
 /* R10 = effective address; false: not expressible, use the function. */

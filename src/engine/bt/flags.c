@@ -82,6 +82,9 @@ void bt_flag_effects(struct item *i)
     undefined = sets_undefined(i) ? 0 : f->undefined & X86_FLAGS_ARITH;
     i->kills = i->writes & ~undefined;
     i->reads = (f->tested & X86_FLAGS_ARITH) | undefined;
+    /* POPF may fault with the flags that were. */
+    if (i->kind == K_SYSTEM && (i->z.mnemonic == ZYDIS_MNEMONIC_PUSHFQ || i->z.mnemonic == ZYDIS_MNEMONIC_POPFQ))
+        i->reads = X86_FLAGS_ARITH;
     /* A count of 0 changes nothing. */
     if (is_shift(i) && !fixed_count(i)) {
         i->reads = X86_FLAGS_ARITH;

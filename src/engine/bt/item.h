@@ -10,7 +10,7 @@
 
 #include "engine/bt/bt.h"
 
-enum kind { K_FUNCTION, K_NOP, K_GENERIC, K_VEX, K_SIMD, K_COPY, K_MOV_IMM, K_OPCODE_REG, K_LEA,
+enum kind { K_FUNCTION, K_NOP, K_GENERIC, K_VEX, K_SIMD, K_SYSTEM, K_COPY, K_MOV_IMM, K_OPCODE_REG, K_LEA,
             K_PUSH_REG, K_PUSH_IMM, K_PUSH_MEM, K_POP, K_LEAVE,
             K_JCC, K_JMP, K_JMP_IND, K_CALL, K_CALL_IND, K_RET };
 
@@ -137,6 +137,8 @@ void bt_emit_free_r11(struct translation *t, struct place *at);
 void bt_access_here(struct translation *t, struct item *i);
 /* An instruction that may fault on the host, without an access. */
 void bt_emit_trap(struct translation *t, struct item *i);
+/* Save the host's flags, which are the guest's, if any is live before the item. */
+void bt_emit_save_flags(struct translation *t, const struct item *i);
 /* Give the host the guest's flags if the item needs them; or if any are live. */
 void bt_emit_flags_for(struct translation *t, const struct item *i);
 void bt_emit_flags(struct translation *t, uint32_t live);

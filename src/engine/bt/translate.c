@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #include "engine/bt/item.h"
+#include "engine/bt/system.h"
 #include "engine/soft/blocks.h"
 #include "engine/soft/simd.h"
 
@@ -53,7 +54,7 @@ static bool decode(struct translation *t)
         bt_flag_effects(i);
         t->bytes += i->insn.len;
         t->n++;
-        if (goes_on(i, &sides))
+        if (goes_on(i, &sides) || (i->kind == K_SYSTEM && r == DECODE_END))
             r = DECODE_OK;
     }
     return t->n > 0;
@@ -92,6 +93,9 @@ static void emit_item(struct translation *t, struct item *i, unsigned n)
         break;
     case K_SIMD:
         emit_simd(t, i);
+        break;
+    case K_SYSTEM:
+        bt_emit_system(t, i);
         break;
     case K_FUNCTION:
         bt_emit_function(t, i);

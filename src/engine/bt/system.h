@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Sensitive instructions inline, on the virtual state (system.c). */
+#ifndef ENGINE_BT_SYSTEM_H
+#define ENGINE_BT_SYSTEM_H
+
+#include "engine/bt/item.h"
+
+/* What an inline form needs around it. */
+enum system_shape {
+    SYSTEM_PLAIN,       /* nothing; changes no flags */
+    SYSTEM_FLAGS,       /* uses flags, which are saved where they live; may go to its function */
+    SYSTEM_PUSH,        /* leaves in R11 what is stored below RSP; flags are saved */
+    SYSTEM_POP,         /* gets in R11 what RSP points to; may go to its function */
+};
+
+struct system_form {
+    uint16_t mnemonic;  /* ZydisMnemonic */
+    uint8_t shape;
+    bool kernel;        /* of CPL 0; at CPL 3 it is a function */
+    bool shadow;        /* nothing may come between it and the next instruction */
+    /* Does the form fit this instruction?  NULL: always. */
+    bool (*fits)(const struct item *i, unsigned mode);
+    void (*emit)(struct emit *e, struct item *i, unsigned mode);
+};
+
+/* The inline form of an instruction in blocks of this mode, or NULL. */
+const struct system_form *bt_system_form(const struct item *i, unsigned mode);
+void bt_emit_system(struct translation *t, struct item *i);
+
+#endif
