@@ -285,7 +285,7 @@ static void add_clocks(struct model_maker *k)
 }
 
 /* KVM's signature (Linux, Documentation/virt/kvm/x86/cpuid.rst): clocksource
- * (0) and clocksource2 (3), which is stable across vCPUs (24). */
+ * (0) and clocksource2 (3), which is stable across vCPUs (24); PV EOI (6). */
 static void add_paravirtual(struct model_maker *k)
 {
     struct cpuid_regs r = { .eax = KVM_TIMING };
@@ -294,7 +294,7 @@ static void add_paravirtual(struct model_maker *k)
     memcpy(&r.ecx, "VMKV", 4);
     memcpy(&r.edx, "M\0\0\0", 4);
     add(k, KVM_LEAVES, r);
-    add(k, KVM_LEAVES + 1, (struct cpuid_regs){ .eax = BIT(0) | BIT(3) | BIT(24) });
+    add(k, KVM_LEAVES + 1, (struct cpuid_regs){ .eax = BIT(0) | BIT(3) | BIT(6) | BIT(24) });
     add(k, KVM_TIMING,
         (struct cpuid_regs){ .eax = (uint32_t)(k->m->tsc_hz / 1000), .ebx = CPU_APIC_HZ / 1000 });
 }

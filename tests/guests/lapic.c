@@ -425,6 +425,103 @@ static void x2apic(void)
 	CHECK_EQ("xAPIC again", apic_id(), id);
 }
 
+/* ---- PV EOI (Linux, Documentation/virt/kvm/x86/msr.rst) ---- */
+
+enum { MSR_PV_EOI = 0x4b564d04 };
+static volatile u32 pv_word __attribute__((aligned(4)));
+static unsigned pv_offers;
+static bool pv_by_register, pv_withdrawn;
+
+static bool pv_take(void)
+{
+	u8 offered;
+
+	asm volatile("btrl $0, %0; setc %1" : "+m"(pv_word), "=q"(offered));
+	pv_offers += offered;
+	return offered;
+}
+
+static void pv_hit(struct frame *f)
+{
+	hits[f->vec & 255]++;
+	if (pv_by_register || !pv_take())
+		apic_eoi();
+}
+
+/* Another of the same class comes while this one is in service. */
+static void pv_nest(struct frame *f)
+{
+	hits[f->vec & 255]++;
+	apic_ipi(0, ICR_SELF | ICR_FIXED | ICR_ASSERT | 0x60);
+	asm volatile("sti; nop; nop; cli");
+	pv_withdrawn = !(pv_word & 1) && !hits[0x60];
+	if (!pv_take())
+		apic_eoi();
+}
+
+/* The same with interrupts shut: it has to come behind IRET. */
+static void pv_wait(struct frame *f)
+{
+	hits[f->vec & 255]++;
+	apic_ipi(0, ICR_SELF | ICR_FIXED | ICR_ASSERT | 0x50);
+	if (!pv_take())
+		apic_eoi();
+}
+
+static void pv_send(unsigned vec, unsigned times)
+{
+	for (unsigned i = 0; i < times; i++) {
+		apic_ipi(0, ICR_SELF | ICR_FIXED | ICR_ASSERT | vec);
+		irq_window();
+	}
+}
+
+static void pv_eoi(void)
+{
+	if (cpuid(0x40000000, 0).b != 0x4b4d564b ||
+	    !(cpuid(0x40000001, 0).a & BIT(6))) {
+		skip("PV EOI", "not in CPUID");
+		return;
+	}
+	topic("msr.rst MSR_KVM_EOI_EN");
+	FAULT("reserved bit", VEC_GP, 0, "wrmsr", .in.cx = MSR_PV_EOI,
+	      .in.ax = 2, .in.dx = 0);
+	wrmsr(MSR_PV_EOI, (uptr)&pv_word | 1);
+	CHECK_EQ("the MSR reads back", rdmsr(MSR_PV_EOI), (uptr)&pv_word | 1);
+	for (unsigned v = 0x50; v <= 0x61; v++)
+		hooks[v] = pv_hit;
+	clear_hits();
+	/* An offer may be withdrawn at any time, but not at each. */
+	pv_send(0x60, 50);
+	CHECK_EQ("interrupts", hits[0x60], 50);
+	CHECK("it is offered", pv_offers > 0);
+	CHECK_EQ("nothing stays in service", apic_bit(APIC_ISR, 0x60), 0);
+	CHECK_EQ("no offer outside interrupts", pv_word & 1, 0);
+
+	hooks[0x61] = pv_nest;
+	clear_hits();
+	pv_send(0x61, 1);
+	irq_window();
+	CHECK("no offer while another waits", pv_withdrawn);
+	CHECK_EQ("the other comes behind", hits[0x60], 1);
+	hooks[0x61] = pv_wait;
+	pv_send(0x61, 20);
+	CHECK_EQ("a lower one comes behind", hits[0x50], 20);
+
+	pv_by_register = true;
+	clear_hits();
+	pv_send(0x60, 5);
+	CHECK_EQ("EOI by register all the same", hits[0x60], 5);
+	CHECK_EQ("which takes the offer back", pv_word & 1, 0);
+	CHECK_EQ("and ends the service", apic_bit(APIC_ISR, 0x60), 0);
+	pv_by_register = false;
+	wrmsr(MSR_PV_EOI, 0);
+	pv_offers = 0;
+	pv_send(0x60, 5);
+	CHECK_EQ("switched off, nothing is offered", pv_offers, 0);
+	CHECK_EQ("switched off, interrupts come", hits[0x60], 10);
+}
+
 void guest_main(void)
 {
 	pic_init();
@@ -432,6 +529,7 @@ void guest_main(void)
 	timer();
 	priorities();
 	errors();
+	pv_eoi();
 	n_cpus = smp_start();
 	topic("SDM 3A 8.4.4: INIT, SIPI, SIPI");
 	check_range("processors", n_cpus, 2, CPUS_MAX);

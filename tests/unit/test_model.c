@@ -166,7 +166,7 @@ static void test_ranges(void **state)
     make("host", 1);
     r = id(0x40000000, 0);
     assert_memory_equal(&r.ebx, "KVMKVMKVM\0\0\0", 12);
-    assert_int_equal(id(0x40000001, 0).eax, BIT(0) | BIT(3) | BIT(24));
+    assert_int_equal(id(0x40000001, 0).eax, BIT(0) | BIT(3) | BIT(6) | BIT(24));
     assert_int_equal(id(0x40000010, 0).eax, HZ / 1000);
     assert_int_equal(id(0x40000010, 0).ebx, CPU_APIC_HZ / 1000);
     /* Beyond the end. */

@@ -73,6 +73,7 @@ int soft_set_state(struct soft_cpu *c, const struct vcpu_state *s, char *err, si
     c->shadow = s->shadows & SHADOW_INSN;
     c->insn_count = s->insn_count;
     c->in_delivery = false;
+    c->pv_eoi = false;
     c->db_pending = 0;
     if (s->exception_pending && s->exception_vector == VEC_DB && (s->shadows & SHADOW_MOV_SS)) {
         /* Held back until the instruction behind MOV SS has retired. */

@@ -72,6 +72,7 @@ void soft_events_collect(struct soft_cpu *c)
         take_inbox(c);
         lapic_take_inbox(c);
     }
+    lapic_withdraw_pv_eoi(c);
     c->s.extint_request = atomic_load(&c->inbox.extint) || atomic_load(&c->inbox.extint_msg);
 }
 

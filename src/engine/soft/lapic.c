@@ -142,6 +142,30 @@ static uint32_t ppr(const struct lapic_state *a)
     return (uint32_t)isrv & 0xf0;
 }
 
+static void clear_isr(struct lapic_state *a, unsigned v)
+{
+    a->isr[v / 32] &= ~(1u << (v % 32));
+}
+
+/* The guest may have ended the interrupt in service by PV EOI. */
+static void sync_pv_eoi(struct soft_cpu *c)
+{
+    int v;
+
+    if (likely(!c->pv_eoi) || !pv_eoi_taken(c))
+        return;
+    v = highest(c->s.lapic.isr);
+    if (v >= 0)
+        clear_isr(&c->s.lapic, (unsigned)v);
+}
+
+void lapic_withdraw_pv_eoi(struct soft_cpu *c)
+{
+    sync_pv_eoi(c);
+    if (c->pv_eoi)
+        pv_eoi_cancel(c);
+}
+
 int lapic_pending(struct soft_cpu *c)
 {
     const struct lapic_state *a = &c->s.lapic;
@@ -149,8 +173,19 @@ int lapic_pending(struct soft_cpu *c)
 
     if (!(a->base & APIC_BASE_EN))
         return -1;
+    sync_pv_eoi(c);
     v = highest(a->irr);
-    return v >= 0 && (uint32_t)v >> 4 > ppr(a) >> 4 ? v : -1;
+    if (v < 0)
+        return -1;
+    /* It waits for an EOI that we have to hear of, or comes on top. */
+    lapic_withdraw_pv_eoi(c);
+    return (uint32_t)v >> 4 > ppr(a) >> 4 ? v : -1;
+}
+
+/* Does the board want to know of this vector's EOI? */
+static bool eoi_exits(const struct soft_cpu *c, unsigned v)
+{
+    return test_vector(c->s.lapic.tmr, v) && atomic_load(&c->vm->eoi_exits[v / 64]) >> (v % 64) & 1;
 }
 
 int lapic_acknowledge(struct soft_cpu *c)
@@ -161,6 +196,8 @@ int lapic_acknowledge(struct soft_cpu *c)
     if (v < 0)
         return a->svr & 0xff;
     a->irr[v / 32] &= ~(1u << (v % 32));
+    if (highest(a->isr) < 0 && !lapic_has_irr(c) && !eoi_exits(c, (unsigned)v))
+        pv_eoi_offer(c);
     a->isr[v / 32] |= 1u << (v % 32);
     return v;
 }
@@ -178,18 +215,19 @@ bool lapic_accepts_extint(struct soft_cpu *c)
 static int write_eoi(struct soft_cpu *c)
 {
     struct lapic_state *a = &c->s.lapic;
-    int v = highest(a->isr);
+    int v;
 
+    lapic_withdraw_pv_eoi(c);
+    v = highest(a->isr);
     if (v < 0)
         return 0;
-    if (test_vector(a->tmr, (unsigned)v) &&
-        atomic_load(&c->vm->eoi_exits[v / 64]) >> (v % 64) & 1) {
+    if (eoi_exits(c, (unsigned)v)) {
         int r = soft_io_eoi(c, (uint8_t)v);
 
         if (r)
             return r;
     }
-    a->isr[v / 32] &= ~(1u << (v % 32));
+    clear_isr(a, (unsigned)v);
     soft_recheck_events(c);
     return 0;
 }
@@ -200,6 +238,7 @@ void lapic_reset(struct soft_cpu *c, bool init)
 {
     lapic_state_reset(&c->s.lapic, c->id, c->id == 0, init);
     c->timer_armed = 0;
+    c->pv_eoi = false;
 }
 
 /* Mode transitions (SDM 3A 10.12.5, figure 10-27). */
@@ -214,6 +253,7 @@ static int write_base(struct soft_cpu *c, uint64_t v)
         (old == mode && next == APIC_BASE_EN) ||
         ((next & APIC_BASE_EXTD) && !soft_has(c, F_X2APIC)))
         return soft_gp0(c);
+    lapic_withdraw_pv_eoi(c);
     if (!old && next)
         lapic_state_reset(a, c->id, v & APIC_BASE_BSP, true);
     PUBLISH(a->base, v);
@@ -250,6 +290,7 @@ static bool read_reg(struct soft_cpu *c, unsigned reg, uint32_t *v)
     struct lapic_state *a = &c->s.lapic;
     uint32_t mask, *lvt = lvt_entry(a, reg, &mask);
 
+    sync_pv_eoi(c);
     if (lvt) {
         *v = *lvt;
         return true;

@@ -44,6 +44,16 @@ bool lapic_has_irr(const struct soft_cpu *c);
 void lapic_local(struct soft_cpu *c, uint32_t lvt);
 void lapic_error(struct soft_cpu *c, uint32_t bit);
 
+/* What the guest did about an offer of PV EOI; then, if it still stands, take
+ * it back: the guest will write EOI. */
+void lapic_withdraw_pv_eoi(struct soft_cpu *c);
+
+/* pv_eoi.c, for lapic.c: make an offer; did the guest take the one that
+ * stands; take it back. */
+void pv_eoi_offer(struct soft_cpu *c);
+bool pv_eoi_taken(struct soft_cpu *c);
+void pv_eoi_cancel(struct soft_cpu *c);
+
 /* lapic_ipi.c: send what ICR holds, dest in the sender's format. */
 void lapic_send_icr(struct soft_cpu *c);
 

@@ -242,6 +242,7 @@ static int read_other(struct soft_cpu *c, uint32_t msr, uint64_t *v)
     case MSR_KVM_WALL_CLOCK_OLD: *v = c->s.kvm_wall_clock; return 0;
     case MSR_KVM_SYSTEM_TIME:
     case MSR_KVM_SYSTEM_TIME_OLD: *v = c->s.kvm_system_time; return 0;
+    case MSR_KVM_PV_EOI: *v = c->s.kvm_pv_eoi; return 0;
     }
     if (c->vm->model->amd ? read_amd(msr, v) : read_intel(c, msr, v))
         return 0;
@@ -307,6 +308,7 @@ static int write_other(struct soft_cpu *c, uint32_t msr, uint64_t v)
     case MSR_KVM_WALL_CLOCK_OLD:
     case MSR_KVM_SYSTEM_TIME:
     case MSR_KVM_SYSTEM_TIME_OLD: return kvmclock_wrmsr(c, msr, v);
+    case MSR_KVM_PV_EOI: return pv_eoi_wrmsr(c, v);
     }
     if (c->vm->model->amd ? write_amd(msr, v) : write_intel(c, msr, v))
         return 0;

@@ -218,25 +218,88 @@ static void compare(struct soft_cpu *c, unsigned size, uint64_t a, uint64_t b)
     }
 }
 
+static uint64_t element(const uint8_t *p, unsigned size)
+{
+    uint64_t v8;
+    uint32_t v4;
+    uint16_t v2;
+
+    switch (size) {
+    case 1: return *p;
+    case 2: memcpy(&v2, p, 2); return v2;
+    case 4: memcpy(&v4, p, 4); return v4;
+    default: memcpy(&v8, p, 8); return v8;
+    }
+}
+
+/* Up to n elements inside a page: from p, or a again and again, with those at
+ * q.  Returns how many were looked at; the last two are left in *a and *b. */
+static uint64_t scan_run(const struct string_op *s, const uint8_t *p, const uint8_t *q, uint64_t n,
+                         uint64_t *a, uint64_t *b)
+{
+    const bool same = s->i->flags & INSN_REP;
+    const unsigned size = s->i->osize;
+    uint64_t k = 0;
+
+    do {
+        if (p)
+            *a = element(p + k * size, size);
+        *b = element(q + k * size, size);
+        k++;
+    } while (k < n && (*a == *b) == same);
+    return k;
+}
+
+/* One iteration, or many: *n of them, with the last two elements. */
+static int scan_some(struct string_op *s, bool src, uint64_t *a, uint64_t *b, uint64_t *n)
+{
+    struct soft_cpu *c = s->c;
+    const unsigned size = s->i->osize;
+    const uint8_t *p = NULL, *q;
+    uint64_t from = 0, to;
+    int r;
+
+    if (src) {
+        if ((r = source_linear(s, &from)))
+            return r;
+        p = tlb_read_ptr(c, from, size);
+        if (!p && (r = load(c, from, size, a)))
+            return r;
+    }
+    if ((r = dest_linear(s, false, &to)))
+        return r;
+    q = tlb_read_ptr(c, to, size);
+    if (q && (p || !src)) {
+        *n = run_length(s, SEG_ES, to);
+        if (src)
+            *n = MIN(*n, run_length(s, s->i->seg, from));
+        *n = scan_run(s, p, q, *n, a, b);
+        return 0;
+    }
+    *n = 1;
+    if (p)
+        *a = element(p, size);
+    return load(c, to, size, b);
+}
+
 /* SCAS (src false) and CMPS: REPE goes on while equal, REPNE while not. */
 static int scan(struct soft_cpu *c, const struct insn *i, bool src)
 {
     struct string_op s = begin(c, i);
     bool stopped = false;
-    uint64_t a = gpr_get(c, CPU_RAX * 8, i->osize), b, la;
+    uint64_t a = gpr_get(c, CPU_RAX * 8, i->osize), b, n;
     int r = 0;
 
     while (!stopped && more(&s)) {
-        if (src && ((r = source_linear(&s, &la)) || (r = load(c, la, i->osize, &a))))
-            break;
-        if ((r = dest_linear(&s, false, &la)) || (r = load(c, la, i->osize, &b)))
+        r = scan_some(&s, src, &a, &b, &n);
+        if (r)
             break;
         compare(c, i->osize, a, b);
         stopped = (i->flags & INSN_REP && a != b) || (i->flags & INSN_REPNE && a == b);
         if (src)
-            advance(&s, CPU_RSI, 1);
-        advance(&s, CPU_RDI, 1);
-        commit(&s, 1);
+            advance(&s, CPU_RSI, n);
+        advance(&s, CPU_RDI, n);
+        commit(&s, n);
     }
     return finish(&s, r, stopped);
 }

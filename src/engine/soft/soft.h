@@ -271,6 +271,7 @@ struct soft_cpu {
     bool step;                  /* a single-step trap is due behind the running instruction */
     uint64_t db_pending;        /* DR6 bits of data and I/O breakpoints hit by this instruction */
     unsigned lapic_timer_armed;
+    bool pv_eoi;                /* the guest may end the interrupt in service by PV EOI */
 
     struct soft_vm *vm;
     unsigned id;                /* APIC id */
@@ -609,6 +610,8 @@ void soft_tsc_load(struct soft_cpu *c, uint64_t tsc);
 /* kvmclock (kvmclock.c): MSR writes, and refresh when the clock was changed. */
 int kvmclock_wrmsr(struct soft_cpu *c, uint32_t msr, uint64_t v);
 void kvmclock_update(struct soft_cpu *c);
+/* MSR_KVM_PV_EOI (pv_eoi.c): 0 or SOFT_FAULT. */
+int pv_eoi_wrmsr(struct soft_cpu *c, uint64_t v);
 
 /* ---- port I/O (io.c): 0, SOFT_FAULT or SOFT_EXIT; permission is checked by
  * soft_io_allowed (CPL, IOPL, TSS bitmap). ------------------------------------ */
