@@ -39,6 +39,7 @@ static const struct word {
     { 7, 0, EDX, 0 },
     { 7, 1, EAX, 0 },
     { 0xd, 1, EAX, 0 },
+    { 0x40000001, 0, EAX, 1u | 1u << 3 | 1u << 24 }, /* kvmclock: there since KVM is */
     { 0x80000001, 0, ECX, 1u << 1 | 1u << 22 }, /* CmpLegacy, TOPOEXT */
     { 0x80000001, 0, EDX, 1u << 9 },
     { 0x80000007, 0, EDX, 1u << 8 }, /* invariant TSC: the clock is ours */
