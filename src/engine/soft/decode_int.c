@@ -340,12 +340,12 @@ static bool lower_nop(struct lower *l)
     return set(l, op_nop);
 }
 
-/* F3 90 with REX.B is no PAUSE but an exchange with R8 (SDM 2B XCHG). */
+/* F3 90 with REX.B is an exchange with R8 on AMD, PAUSE on Intel (seen on both). */
 static bool lower_pause(struct lower *l)
 {
     struct insn *i = l->insn;
 
-    if (!l->z->raw.rex.B)
+    if (!l->z->raw.rex.B || !l->model->amd)
         return set(l, op_nop);
     i->reg = CPU_RAX * 8;
     i->rm = CPU_R8 * 8;

@@ -19,6 +19,14 @@ struct string_op {
     int step;               /* bytes, signed */
 };
 
+/* REP with 32-bit addresses in 64-bit mode: Intel cuts a count of 0, and the
+ * addresses of MOVS and STOS, though no iteration is done; AMD leaves them
+ * (seen on both). */
+static bool cuts_registers(const struct string_op *s)
+{
+    return unlikely(s->rep && s->i->asize == 4) && s->c->code64 && !s->c->vm->model->amd;
+}
+
 static struct string_op begin(struct soft_cpu *c, const struct insn *i)
 {
     struct string_op s = { .c = c, .i = i, .left = 1, .rep = i->flags & (INSN_REP | INSN_REPNE) };
@@ -26,6 +34,8 @@ static struct string_op begin(struct soft_cpu *c, const struct insn *i)
     if (s.rep)
         s.left = MIN(gpr_get(c, CPU_RCX * 8, i->asize), c->rep_limit);
     s.step = c->rflags & X86_DF ? -i->osize : i->osize;
+    if (cuts_registers(&s) && !s.left)
+        c->gpr[CPU_RCX] = 0;
     return s;
 }
 
@@ -145,6 +155,10 @@ int op_movs(struct soft_cpu *c, const struct insn *i)
     uint64_t n;
     int r = 0;
 
+    if (cuts_registers(&s)) {
+        advance(&s, CPU_RSI, 0);
+        advance(&s, CPU_RDI, 0);
+    }
     while (more(&s)) {
         r = movs_run(&s, &n);
         if (r)
@@ -172,6 +186,8 @@ int op_stos(struct soft_cpu *c, const struct insn *i)
     uint64_t v = gpr_get(c, CPU_RAX * 8, i->osize), la, n;
     int r = 0;
 
+    if (cuts_registers(&s))
+        advance(&s, CPU_RDI, 0);
     while (more(&s)) {
         uint8_t *q;
 
@@ -286,6 +302,7 @@ static int scan_some(struct string_op *s, bool src, uint64_t *a, uint64_t *b, ui
 static int scan(struct soft_cpu *c, const struct insn *i, bool src)
 {
     struct string_op s = begin(c, i);
+    const uint16_t flags = c->ax_flags;
     bool stopped = false;
     uint64_t a = gpr_get(c, CPU_RAX * 8, i->osize), b, n;
     int r = 0;
@@ -301,7 +318,12 @@ static int scan(struct soft_cpu *c, const struct insn *i, bool src)
         advance(&s, CPU_RDI, n);
         commit(&s, n);
     }
-    return finish(&s, r, stopped);
+    r = finish(&s, r, stopped);
+    /* Interrupted, Intel leaves the flags from before the first iteration, AMD
+     * those of the last one (SDM 2B REP; seen on both). */
+    if (r != SOFT_NEXT && !c->vm->model->amd)
+        c->ax_flags = flags;
+    return r;
 }
 
 int op_scas(struct soft_cpu *c, const struct insn *i)
