@@ -170,7 +170,25 @@ static void matrices(void)
 	page_map(&pt, VA, (uptr)frame_a, PTE_P | PTE_W | PTE_U);
 	WITH_CR4(CR4_SMAP, 0,
 		 FINE("stac and clac", "stac; mov (%ecx), %eax; clac",
-		      .in.cx = VA));
+		      .in.cx = VA);
+		 TRAP("a read behind clac faults", VEC_PF, PF_P,
+		      "stac; mov (%ecx), %eax; clac; 1: mov (%ecx), %eax",
+		      .in.cx = VA, .cr2 = VA);
+		 TRAP("a write behind clac faults", VEC_PF, PF_P | PF_W,
+		      "stac; mov %eax, (%ecx); clac; 1: mov %eax, (%ecx)",
+		      .in.cx = VA, .cr2 = VA);
+		 FINE("stac and clac again and again",
+		      "mov $100, %edx; 2: stac; addl $1, (%ecx); clac;"
+		      "dec %edx; jnz 2b", .in.cx = VA);
+		 FINE("they keep the other flags",
+		      "stc; stac; setc %al; clac; adc $0, %al");
+		 CHECK_EQ("the carry went through", trap.s.ax & 0xff, 2);
+		 FINE("popf that sets and clears AC",
+		      "pushf; orl $0x40000, (%esp); popf; mov (%ecx), %eax;"
+		      "pushf; andl $~0x40000, (%esp); popf", .in.cx = VA);
+		 TRAP("behind popf without AC", VEC_PF, PF_P,
+		      "stac; pushf; andl $~0x40000, (%esp); popf;"
+		      "1: mov (%ecx), %eax", .in.cx = VA, .cr2 = VA));
 }
 
 /* Rights of the levels are combined (SDM 3A 4.6). */
