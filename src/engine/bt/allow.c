@@ -227,13 +227,28 @@ static enum kind classify_branch(const struct item *i)
     return call ? K_CALL_IND : K_JMP_IND;
 }
 
+/* Prefetches do nothing that shows. */
+static bool is_hint(ZydisMnemonic m)
+{
+    switch (m) {
+    case ZYDIS_MNEMONIC_PREFETCH:
+    case ZYDIS_MNEMONIC_PREFETCHW:
+    case ZYDIS_MNEMONIC_PREFETCHWT1:
+    case ZYDIS_MNEMONIC_PREFETCHT0:
+    case ZYDIS_MNEMONIC_PREFETCHT1:
+    case ZYDIS_MNEMONIC_PREFETCHT2:
+    case ZYDIS_MNEMONIC_PREFETCHNTA: return true;
+    default: return false;
+    }
+}
+
 enum kind bt_classify(const struct soft_cpu *c, const struct item *i, unsigned mode)
 {
     if (i->insn.fn == op_ud || i->insn.fn == op_too_long)
         return K_FUNCTION;
     if (bt_system_form(i, mode))
         return K_SYSTEM;
-    if (i->insn.fn == op_nop)                   /* NOP, ENDBR, PAUSE, prefetches */
+    if (i->insn.fn == op_nop || is_hint(i->z.mnemonic))    /* NOP, ENDBR */
         return K_NOP;
     if (i->insn.flags & INSN_SIMD)
         return i->z.address_width == 64 && bt_simd_fits(&i->insn, mode) ? K_SIMD : K_FUNCTION;
