@@ -218,12 +218,12 @@ static const uint8_t *present_code(struct soft_cpu *c)
     const struct tblock *b;
     int r;
 
-    if (likely(j->minus_target[slot] + soft_rip(c) == 0))
+    if (likely(j->target[slot] == soft_rip(c)))
         return (const uint8_t *)(uintptr_t)j->code[slot];
     b = find(c, false, &r);
     if (r)
         c->exc.vector = 0;      /* the dispatcher will raise it again */
-    return b ? bt_of(c)->rx + b->code : NULL;
+    return b ? bt_of(c)->rx + b->start : NULL;
 }
 
 /*
