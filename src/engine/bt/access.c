@@ -68,7 +68,7 @@ struct site *bt_new_site(struct translation *t, const struct item *i)
 static void emit_call(struct translation *t, struct site *s)
 {
     emit_imm64(&t->e, H_R11, (uint64_t)((const uint8_t *)s - t->bt->meta));
-    emit_patch(emit_jmp(&t->e), t->bt->slow);
+    emit_patch(emit_jmp(&t->e), t->bt->slow[bt_live_behind(t, s->index)]);
 }
 
 void bt_emit_function(struct translation *t, struct item *i)
@@ -198,8 +198,6 @@ static void cold_access(struct translation *t, struct item *i, struct bt_access 
         bt_emit_unaligned(e, &a->mem, a->hot);
     /* A host fault comes here, a miss behind what is to be undone. */
     a->site->cold = bt_code_offset(t, e->p);
-    if (i->kind == K_SIMD)
-        bt_emit_simd_undo(e, &i->insn);
     for (unsigned n = 0; n < a->mem.ncold; n++)
         emit_here(e, a->mem.cold[n]);
     if (a->saved)

@@ -252,7 +252,17 @@ enum kind bt_classify(const struct soft_cpu *c, const struct item *i, unsigned m
         return K_NOP;
     if (i->insn.flags & INSN_SIMD)
         return i->z.address_width == 64 && bt_simd_fits(&i->insn, mode) ? K_SIMD : K_FUNCTION;
+    if (bt_x87_form(i, mode, &(struct x87_form){ 0 }))
+        return K_X87;
     switch (i->z.mnemonic) {
+    case ZYDIS_MNEMONIC_VZEROALL:
+    case ZYDIS_MNEMONIC_VZEROUPPER:
+        return mode & BT_MODE_AVX ? K_VZERO : K_FUNCTION;
+    case ZYDIS_MNEMONIC_LDMXCSR:
+    case ZYDIS_MNEMONIC_VLDMXCSR:
+    case ZYDIS_MNEMONIC_STMXCSR:
+    case ZYDIS_MNEMONIC_VSTMXCSR:
+        return bt_mxcsr_kind(c, i, mode);
     case ZYDIS_MNEMONIC_LEA:
         return i->z.address_width >= 32 && i->z.operand_width >= 32 ? K_LEA : K_FUNCTION;
     case ZYDIS_MNEMONIC_LEAVE:

@@ -16,6 +16,7 @@
 #include "engine/bt/host.h"
 #include "engine/soft/blocks.h"
 #include "engine/soft/contract.h"
+#include "engine/soft/simd.h"
 
 #define SIGNAL_STACK (64 * KiB)
 #define REP_BATCH 65536
@@ -61,6 +62,8 @@ static unsigned block_mode(const struct soft_cpu *c)
         return mode;
     if (!(c->s.cr0 & CR0_EM) && (c->s.cr4 & CR4_OSFXSR))
         mode |= BT_MODE_SSE;
+    if (!(c->s.cr0 & CR0_EM) && (c->s.cr0 & CR0_NE))
+        mode |= BT_MODE_X87;
     if ((c->s.cr4 & CR4_OSXSAVE) && (c->s.xcr0 & 6) == 6)
         mode |= BT_MODE_AVX | ((c->s.xcr0 & 0xe6) == 0xe6 ? BT_MODE_AVX512 : 0);
     return mode;
@@ -526,6 +529,8 @@ static int vcpu_create(struct vcpu **out, struct engine_vm *vm, unsigned id)
         return -ENOMEM;
     }
     c->words[W_SELF] = (uint64_t)(uintptr_t)c;
+    c->words[W_LOW_AWAY] = c->words[W_HIGH_AWAY] = c->words[W_X87_AWAY] = 1;
+    c->words[W_HOST_MXCSR] = MXCSR_DEFAULT;
     c->words[W_JUMP_MASK] = (1 << JUMP_TABLE_BITS) - 1;
     c->translator->block_max = BT_BLOCK_MAX;
     c->translator->scratch = bt_translation_create();
@@ -533,7 +538,7 @@ static int vcpu_create(struct vcpu **out, struct engine_vm *vm, unsigned id)
         vcpu_destroy(*out);
         return -ENOMEM;
     }
-    bt_emit_trampolines(c->translator, call_function, call_record);
+    bt_emit_trampolines(c->translator, c->vm->model, call_function, call_record);
     bt_cache_flush(c->translator);
     if (c->vm->perf_map)
         bt_perf_open(c->translator);

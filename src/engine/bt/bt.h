@@ -6,8 +6,9 @@
  * the same name (RSP among them: translated code has no stack); R9 holds the
  * BEXTR control word and, above bit 16, the instructions that were counted
  * since C code last ran; R10 and R11 are scratch, and the guest's R9 to R11
- * live in the context.  FS is the base of the present view's read table, GS of its
- * write table.  The context is the first page of struct soft_cpu, mapped once
+ * live in the context.  Vector registers and the x87 state are in the host's
+ * from the first instruction that needs them until C is entered (vectors.c).
+ * FS is the base of the present view's read table, GS of its write table.  The context is the first page of struct soft_cpu, mapped once
  * more below each write table, and reached as gs:[offset - CTX_BIAS].
  *
  * Everything here belongs to one vCPU and its thread; there is no sharing of
@@ -34,7 +35,13 @@ enum ctx_word {
     W_FLAGS,
     W_TMP,
     W_TARGET,       /* of an indirect branch, or a value to be pushed */
-    W_SIMD_RAX, W_SIMD_RDI,     /* the guest's, while a SIMD instruction uses them */
+    W_LOW_AWAY,     /* 0: vector registers 0 to 15 and MXCSR are in the host's (vectors.c) */
+    W_HIGH_AWAY,    /* 0: registers 16 to 31 and the masks too */
+    W_WIDTH,        /* bytes of each low register that were loaded */
+    W_VECTOR_RCX,   /* the guest's, in the loader */
+    W_HOST_MXCSR,
+    W_X87_MEM, W_X87_FDP,   /* address of the last x87 instruction's operand, if it has one */
+    W_X87_AWAY,     /* 0: the x87 state is in the host's unit */
     W_HOST_RSP, W_HOST_FS,
     W_SELF,         /* the struct soft_cpu */
     W_JUMPS,        /* struct jump table of the present privilege */
@@ -55,7 +62,7 @@ _Static_assert(W_COUNT_WORDS <= ARRAY_SIZE(((struct soft_cpu *)0)->words), "word
 #define CTX(field) ((int32_t)offsetof(struct soft_cpu, field) - CTX_BIAS)
 #define CTX_WORD(w) ((int32_t)(offsetof(struct soft_cpu, words) + (w) * 8) - CTX_BIAS)
 #define CTX_GPR(r) ((int32_t)(offsetof(struct soft_cpu, gpr) + (r) * 8) - CTX_BIAS)
-_Static_assert(offsetof(struct soft_cpu, fpu.fx) < CTX_PAGES * MEM_PAGE_SIZE, "the context's size");
+_Static_assert(offsetof(struct soft_cpu, fpu.fds) + 8 <= CTX_PAGES * MEM_PAGE_SIZE, "the context's size");
 
 /* BEXTR control: 36 bits from bit 12, so no address can index beyond a table.
  * BEXTR ignores what is above bit 16: there instructions are counted. */
@@ -65,6 +72,12 @@ _Static_assert(offsetof(struct soft_cpu, fpu.fx) < CTX_PAGES * MEM_PAGE_SIZE, "t
 #define BEXTR_HASH (12 | 16 << 8)
 #define BT_HASH_BYTES 0x80000
 #define BT_CONTROL(e) ((e)->hashed ? BEXTR_HASH : BEXTR_PAGE)
+
+/* Vector registers that an instruction needs in the host's (vectors.c). */
+enum vectors { VECTORS_NONE, VECTORS_LOW, VECTORS_HIGH };
+/* Together with the x87 state: enum vectors, plus this if it is needed too. */
+#define LIVE_X87 3u
+#define LIVE_COUNT 6u
 
 /* Why translated code was left: value of the code in R11 at `leave`. */
 enum leave { LEAVE_DISPATCH, LEAVE_LINK, LEAVE_ATTENTION, LEAVE_FUNCTION };
@@ -95,7 +108,8 @@ struct tblock {
     uint64_t page, page2;   /* page2: of an instruction that crosses; else BT_NO_PAGE */
     uint32_t version, version2;
     uint16_t offset;
-    uint8_t mode, n;
+    uint16_t mode;
+    uint8_t n;
     bool stale;             /* its code was written; the entries leave */
     uint16_t needs;         /* arithmetic flags that may be read before they are set */
     uint32_t code;          /* offset of the entry in the cache: at least 5 bytes of code */
@@ -176,7 +190,9 @@ struct bt {
     unsigned jumps_mode;    /* BT_MODE_* of the blocks in them, without the privilege */
     uint64_t changes;       /* mem->code_changes seen */
     int (*enter)(struct soft_cpu *c, const uint8_t *code);
-    uint8_t *leave, *link, *slow, *miss, *record;   /* writable addresses, for emission */
+    uint8_t *leave, *link, *miss, *record;      /* writable addresses, for emission */
+    uint8_t *slow[LIVE_COUNT];      /* by what is live behind it */
+    uint8_t *load_low, *load_high, *load_x87, *spill, *spill_x87;
     uint64_t flushes;
     bool unchained;         /* blocks do not jump to each other */
     bool plain;             /* the next block is to have no shared probes: one failed */
@@ -218,7 +234,7 @@ const struct site *bt_find_site(struct bt *bt, uintptr_t host);
  * code for a site's function calls, record what tells the recorder of a block:
  * they return where to go on, or NULL to leave with LEAVE_FUNCTION. */
 typedef const uint8_t *(*bt_call)(struct soft_cpu *c, uint64_t arg);
-void bt_emit_trampolines(struct bt *bt, bt_call slow, bt_call record);
+void bt_emit_trampolines(struct bt *bt, const struct cpu_model *model, bt_call slow, bt_call record);
 uint8_t *bt_emit_indirect(struct emit *e, bool flags_free, bool restore);
 /* Flags from W_FLAGS, where R11 is in use. */
 void bt_emit_restore_flags(struct emit *e);
@@ -244,14 +260,14 @@ struct translation *bt_translation_create(void);    /* free() it */
 #define BT_MODE_FSGSBASE 0x01u  /* of mode_key, and never set in 64-bit mode */
 #define BT_MODE_PLAIN 0x40u     /* no shared probes */
 #define BT_MODE_USER 0x80u
+#define BT_MODE_X87 0x100u      /* x87 and MMX, with errors by #MF */
 
-/* simd.c: SIMD instructions on the registers in the context. */
-bool bt_simd_fits(const struct insn *i, unsigned mode);
-void bt_emit_simd_load(struct emit *e, const struct insn *i);
-void bt_emit_simd_op(struct emit *e, const struct insn *i);
-void bt_emit_simd_store(struct emit *e, const struct insn *i);
-/* Guest registers as before the instruction: for a fault in the middle. */
-void bt_emit_simd_undo(struct emit *e, const struct insn *i);
+/* vectors.c: shared code; before the other trampolines. */
+void bt_emit_vector_stubs(struct bt *bt, struct emit *e, const struct cpu_model *model);
+/* On the host's stack: what is live goes to c->fpu.  Uses RCX, RDX, RSI and RDI. */
+void bt_emit_spill(const struct bt *bt, struct emit *e);
+/* Make live what `live` says (see LIVE_X87).  Uses R11; flags stay. */
+void bt_emit_load_live(const struct bt *bt, struct emit *e, unsigned live);
 
 /* memop.c: how translated code reaches guest memory.  A probe takes the
  * address in R10 and leaves the host address as R10 + R11; it changes flags. */

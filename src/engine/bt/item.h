@@ -3,14 +3,16 @@
  * A block on its way to host code.  The files in the order of the work:
  * translate.c (decoding, the whole block), allow.c (what may be emitted),
  * flags.c (effects and liveness), share.c (which accesses share a probe), and
- * emission: access.c (guest memory), integer.c, branch.c, simd.c.
+ * emission: access.c (guest memory), integer.c, branch.c, simd.c, vectors.c.
  */
 #ifndef ENGINE_BT_ITEM_H
 #define ENGINE_BT_ITEM_H
 
 #include "engine/bt/bt.h"
+#include "engine/soft/simd.h"
 
-enum kind { K_FUNCTION, K_NOP, K_GENERIC, K_VEX, K_SIMD, K_SYSTEM, K_COPY, K_MOV_IMM, K_OPCODE_REG, K_LEA,
+enum kind { K_FUNCTION, K_NOP, K_GENERIC, K_VEX, K_SIMD, K_VZERO, K_MXCSR, K_X87, K_SYSTEM, K_COPY,
+            K_MOV_IMM, K_OPCODE_REG, K_LEA,
             K_PUSH_REG, K_PUSH_IMM, K_PUSH_MEM, K_POP, K_LEAVE,
             K_JCC, K_JMP, K_JMP_IND, K_CALL, K_CALL_IND, K_RET };
 
@@ -66,6 +68,18 @@ struct look {
     uint8_t bytes[32];
 };
 
+/*
+ * Vector registers, or the x87 state, in a block: needed at all items from
+ * `from` to `to`.  They are checked for in front of one item; where a function
+ * stands before that, it brings them back instead, and there is no check.
+ */
+struct live_range {
+    unsigned live;              /* enum vectors, or LIVE_X87; 0: not needed */
+    unsigned from, to, check;
+    uint8_t *away;              /* the check's jump, or NULL: none */
+    const uint8_t *here;        /* where it comes back */
+};
+
 /* Branches in the middle, the end, and shared probes that fail. */
 #define BT_SIDES 2
 #define BT_LINKS (BT_SIDES + 2 + BT_SHARED)
@@ -87,6 +101,7 @@ struct translation {
     unsigned nlooks;
     struct shared_probe shared[BT_SHARED];
     unsigned nshared;
+    struct live_range ranges[2];    /* vectors, x87 */
     /* emission */
     bool saved;                 /* the guest's flags are in W_FLAGS, the host's are not its */
     int held;                   /* shared probe whose addend is in R11, or -1 */
@@ -146,6 +161,28 @@ struct site *bt_new_site(struct translation *t, const struct item *i);
 /* Call the item's function.  It comes back behind the call. */
 void bt_emit_function(struct translation *t, struct item *i);
 void bt_emit_cold(struct translation *t, struct item *i);
+
+/* vectors.c */
+/* Fill t->ranges; kinds are settled. */
+void bt_plan_live(struct translation *t);
+/* In front of item n: the checks, if they belong there. */
+void bt_emit_live(struct translation *t, unsigned n);
+/* Their cold paths. */
+void bt_emit_live_away(struct translation *t);
+/* What a function called for item n has to bring back: index of bt->slow. */
+unsigned bt_live_behind(const struct translation *t, unsigned n);
+
+/* simd.c */
+/* Can this SIMD instruction run in place? */
+bool bt_simd_fits(const struct insn *i, unsigned mode);
+/* LDMXCSR, STMXCSR and their VEX forms: how they are translated. */
+enum kind bt_mxcsr_kind(const struct soft_cpu *c, const struct item *i, unsigned mode);
+/* x87 instructions, FWAIT and EMMS that run in place. */
+bool bt_x87_form(const struct item *i, unsigned mode, struct x87_form *f);
+enum vectors bt_simd_needs(const struct item *i);
+bool bt_x87_needed(const struct item *i);
+/* Everything from K_SIMD to K_X87. */
+void bt_emit_simd(struct translation *t, struct item *i);
 
 /* integer.c */
 void bt_emit_integer(struct translation *t, struct item *i);

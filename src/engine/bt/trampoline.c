@@ -32,9 +32,10 @@ static void load_guest(struct emit *e)
 }
 
 /* C code may need thread-local storage: FS is the host's again. */
-static void host_stack_and_fs(struct emit *e)
+static void host_stack_and_fs(const struct bt *bt, struct emit *e)
 {
     emit_gs_load(e, H_RSP, CTX_WORD(W_HOST_RSP));
+    bt_emit_spill(bt, e);
     emit_gs_load(e, H_RCX, CTX_WORD(W_HOST_FS));
     EMIT(e, 0xf3, 0x48, 0x0f, 0xae, 0xd1);      /* wrfsbase rcx */
 }
@@ -69,26 +70,26 @@ static void emit_return(struct emit *e)
 }
 
 /* R10: guest RIP; R11D: enum leave, the result of enter. */
-static uint8_t *emit_leave(struct emit *e)
+static uint8_t *emit_leave(const struct bt *bt, struct emit *e)
 {
     uint8_t *at = e->p;
 
     save_guest(e);
     emit_gs_store(e, H_R10, CTX_GPR(16));
-    host_stack_and_fs(e);
+    host_stack_and_fs(bt, e);
     EMIT(e, 0x44, 0x89, 0xd8);                                             /* mov eax, r11d */
     emit_return(e);
     return at;
 }
 
 /* R11: the argument, for slow the offset of the site.  Go on where the function
- * says, or return LEAVE_FUNCTION. */
-static uint8_t *emit_slow(struct emit *e, bt_call slow)
+ * says, with vectors and x87 state live (LIVE_X87), or return LEAVE_FUNCTION. */
+static uint8_t *emit_slow(const struct bt *bt, struct emit *e, bt_call slow, unsigned live)
 {
     uint8_t *at = e->p, *out;
 
     save_guest(e);
-    host_stack_and_fs(e);
+    host_stack_and_fs(bt, e);
     emit_gs_load(e, H_RDI, CTX_WORD(W_SELF));
     emit_mov(e, H_RSI, H_R11);
     emit_imm64(e, H_RAX, (uint64_t)(uintptr_t)slow);
@@ -96,6 +97,7 @@ static uint8_t *emit_slow(struct emit *e, bt_call slow)
     out = emit_jcc(e, 4);
     emit_gs_store(e, H_RAX, CTX_WORD(W_CONT));
     table_fs(e);
+    bt_emit_load_live(bt, e, live);
     load_guest(e);
     emit_gs(e, 0xff, 4, CTX_WORD(W_CONT), false);                          /* jmp [W_CONT] */
     emit_here(e, out);
@@ -166,16 +168,18 @@ static uint8_t *emit_link(struct emit *e, const uint8_t *leave)
     return at;
 }
 
-void bt_emit_trampolines(struct bt *bt, bt_call slow, bt_call record)
+void bt_emit_trampolines(struct bt *bt, const struct cpu_model *model, bt_call slow, bt_call record)
 {
     struct emit e = { .p = bt->rw, .end = bt->rw + bt->code_size, .hashed = bt->hashed };
     uint8_t *enter = emit_enter(&e);
 
+    bt_emit_vector_stubs(bt, &e, model);
     bt->enter = (int (*)(struct soft_cpu *, const uint8_t *))(void *)(bt->rx + (enter - bt->rw));
-    bt->slow = emit_slow(&e, slow);
-    bt->record = emit_slow(&e, record);
+    for (unsigned live = 0; live < LIVE_COUNT; live++)
+        bt->slow[live] = emit_slow(bt, &e, slow, live);
+    bt->record = emit_slow(bt, &e, record, 0);
     bt->miss = emit_miss(&e);
-    bt->leave = emit_leave(&e);         /* miss falls into it */
+    bt->leave = emit_leave(bt, &e);         /* miss falls into it */
     bt->link = emit_link(&e, bt->leave);
     bt->code_start = align_up((uint64_t)(e.p - bt->rw), 64);
     bt->code_used = bt->code_start;

@@ -16,7 +16,6 @@
 #include "engine/bt/item.h"
 #include "engine/bt/system.h"
 #include "engine/soft/blocks.h"
-#include "engine/soft/simd.h"
 
 #define MAX_INSN 15
 /* Most host bytes of one guest instruction, hot and cold. */
@@ -62,37 +61,16 @@ static bool decode(struct translation *t)
 
 /* ---- emission ------------------------------------------------------------------------------- */
 
-static void emit_simd(struct translation *t, struct item *i)
-{
-    const struct simd_op *op = i->insn.aux;
-    const ZydisDecodedOperand *m = bt_memory_operand(i);
-    struct emit *e = &t->e;
-    struct place at;
-
-    if (op->size && !bt_emit_operand(t, i, m, op->size, op->align, op->flags & SO_STORE, &at)) {
-        bt_emit_function(t, i);
-        return;
-    }
-    bt_emit_flags_for(t, i);
-    if (op->size && (at.base != H_R10 || at.disp))
-        emit_lea(e, H_R10, (int)at.base, -1, 0, at.disp);
-    bt_emit_simd_load(e, &i->insn);
-    if (op->size)
-        bt_access_here(t, i);
-    bt_emit_simd_op(e, &i->insn);
-    bt_emit_simd_store(e, &i->insn);
-    t->held = -1;
-    i->cont = e->p;
-    i->held = -1;
-}
-
 static void emit_item(struct translation *t, struct item *i, unsigned n)
 {
     switch (i->kind) {
     case K_NOP:
         break;
     case K_SIMD:
-        emit_simd(t, i);
+    case K_VZERO:
+    case K_MXCSR:
+    case K_X87:
+        bt_emit_simd(t, i);
         break;
     case K_SYSTEM:
         bt_emit_system(t, i);
@@ -198,6 +176,7 @@ static bool emit_block(struct translation *t)
         i->naccess = 0;
         i->cont = NULL;
         i->fail = i->fail2 = i->side = NULL;
+        bt_emit_live(t, n);
         emit_item(t, i, n + 1);
     }
     if (falls_out(last)) {
@@ -205,6 +184,7 @@ static bool emit_block(struct translation *t)
         bt_emit_exit(t, last, t->n, t->offset + t->bytes, false);
     }
     emit_out(t, poll, live);
+    bt_emit_live_away(t);
     for (unsigned n = 0; n < t->n; n++) {
         if (t->items[n].side)
             bt_emit_side(t, &t->items[n], n + 1);
@@ -322,8 +302,9 @@ static struct tblock *finish(struct translation *t, const uint32_t version[2], u
     if (!reserve(t))
         return NULL;
     bt_share(t);
+    bt_plan_live(t);
     *t->b = (struct tblock){ .page = t->page->page, .page2 = page2, .version = version[0], .version2 = version[1],
-                             .offset = (uint16_t)t->offset, .mode = (uint8_t)t->mode, .n = (uint8_t)t->n,
+                             .offset = (uint16_t)t->offset, .mode = (uint16_t)t->mode, .n = (uint8_t)t->n,
                              .needs = (uint16_t)t->items[0].live, .code = (uint32_t)bt->code_used,
                              .start = (uint32_t)bt->code_used, .sites = t->b->sites };
     t->e = (struct emit){ .p = bt->rw + bt->code_used, .end = bt->rw + bt->code_size,

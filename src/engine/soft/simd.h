@@ -212,6 +212,17 @@ bool simd_feature(const struct lower *l);
 bool simd_encoding_legal(const struct lower *l);
 
 /* x87.c */
+/* An instruction that a translator may execute in place with the guest's x87
+ * state in the host's unit: the footprint is from the tables of x87.c.  Not
+ * there: 80-bit memory forms, the environment, FNINIT, FNCLEX. */
+struct x87_form {
+    uint8_t opcode, modrm;      /* memory: modrm has only the digit */
+    uint8_t size;               /* bytes of memory: 2, 4, 8; 0: registers only */
+    bool store;
+    bool control;               /* does not touch the pointers */
+    uint16_t fop;
+};
+bool x87_form_of(const struct insn *i, struct x87_form *f);
 /* #NM, pending #MF. */
 int x87_check(struct soft_cpu *c);
 int x87_pending(struct soft_cpu *c);

@@ -147,14 +147,20 @@ void x87_set_selectors(struct soft_cpu *c, uint16_t fcs, uint16_t fds)
     c->fpu.fds = none ? 0 : fds;
 }
 
+static uint16_t fop_of(const struct insn *i)
+{
+    unsigned key = X_KEY(i);
+
+    return (uint16_t)(i->osize == 0 ? key : (key & 0x700) | (i->osize & 0xff));
+}
+
 /* SDM 1 8.1.8: pointers to the last non-control instruction; with CPUID leaf 7
  * EBX bit 6 the operand's only if it raises an unmasked exception. */
 static void set_pointers(struct soft_cpu *c, const struct insn *i)
 {
-    unsigned key = X_KEY(i);
     uint16_t fds = c->fpu.fds;
 
-    *fpu_fop(c) = (uint16_t)(i->osize == 0 ? key : (key & 0x700) | (i->osize & 0xff));
+    *fpu_fop(c) = fop_of(i);
     *fpu_fip(c) = soft_rip(c);
     if ((i->flags & INSN_MEM) && (*fpu_fsw(c) & FSW_ES || !soft_has(c, F_FDP_ON_FAULT))) {
         *fpu_fdp(c) = insn_offset(c, i);
@@ -565,6 +571,37 @@ static int op_frstor(struct soft_cpu *c, const struct insn *i)
     }
     x87_normalise(c);
     return SOFT_NEXT;
+}
+
+/* ---- for translators ----------------------------------------------------------------------------- */
+
+static const struct x87_control {
+    insn_fn fn;
+    struct x87_form form;
+} controls[] = {
+    { op_fldcw, { .opcode = 0xd9, .modrm = 5 << 3, .size = 2, .control = true } },
+    { op_fnstcw, { .opcode = 0xd9, .modrm = 7 << 3, .size = 2, .store = true, .control = true } },
+    { op_fnstsw, { .opcode = 0xdd, .modrm = 7 << 3, .size = 2, .store = true, .control = true } },
+    { op_fnstsw_ax, { .opcode = 0xdf, .modrm = 0xe0, .control = true } },
+};
+
+bool x87_form_of(const struct insn *i, struct x87_form *f)
+{
+    unsigned key = X_KEY(i);
+
+    for (unsigned n = 0; n < ARRAY_SIZE(controls); n++) {
+        if (i->fn != controls[n].fn)
+            continue;
+        *f = controls[n].form;
+        return true;
+    }
+    if (i->fn != op_x87 && i->fn != op_x87_load && i->fn != op_x87_store)
+        return false;
+    *f = (struct x87_form){ .opcode = (uint8_t)(0xd8 | key >> 8), .modrm = (uint8_t)key, .fop = fop_of(i),
+                            .store = i->fn == op_x87_store };
+    if (i->fn != op_x87)
+        f->size = (uint8_t)X_SIZE(i);
+    return f->size <= 8;
 }
 
 /* ---- lowering ---------------------------------------------------------------------------------- */
