@@ -41,6 +41,7 @@ enum ctx_word {
     W_VECTOR_RCX,   /* the guest's, in the loader */
     W_HOST_MXCSR,
     W_X87_MEM, W_X87_FDP,   /* address of the last x87 instruction's operand, if it has one */
+    W_X87_FOP,      /* its opcode, if only an error keeps that; bit 16: there is one */
     W_X87_AWAY,     /* 0: the x87 state is in the host's unit */
     W_HOST_RSP, W_HOST_FS,
     W_SELF,         /* the struct soft_cpu */

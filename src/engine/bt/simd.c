@@ -325,6 +325,10 @@ static void emit_pointers(struct translation *t, const struct item *i, const str
     emit_gs_load(e, H_R11, CTX_WORD(W_PAGE));
     emit_lea(e, H_R11, H_R11, -1, 0, i->offset);
     emit_gs_store(e, H_R11, CTX(fpu.fx) + 8);
+    if (!t->c->vm->model->amd) {
+        emit_gs_imm(e, CTX_WORD(W_X87_FOP), f->fop | 0x10000u);
+        return;
+    }
     EMIT(e, 0x66, 0x65, 0xc7, 0x04, 0x25);          /* mov word gs:[FOP], imm16 */
     emit32(e, (uint32_t)(CTX(fpu.fx) + 6));
     emit8(e, f->fop & 0xff);

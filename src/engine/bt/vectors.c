@@ -282,18 +282,25 @@ static uint8_t *emit_unless(struct emit *e, int32_t at, unsigned bits)
     return emit_jcc(e, 4);
 }
 
-/* CPUs that keep the operand's address at faults only (F_FDP_ON_FAULT): if an
- * error is pending, it is of the last instruction.  Else W_X87_MEM is 0. */
-static void emit_fault_pointer(struct emit *e)
+/* CPUs that keep the operand's address (F_FDP_ON_FAULT) or the opcode (Intel's)
+ * at errors only: if one is pending, it is of the last instruction.  For the
+ * others the words say that there is nothing. */
+static void emit_error_pointers(struct emit *e)
 {
     uint8_t *none = emit_unless(e, CTX(fpu.fx) + 2, 0x80);      /* FSW: ES */
-    uint8_t *no_operand = emit_unless(e, CTX_WORD(W_X87_MEM), 1);
+    uint8_t *no_opcode = emit_unless(e, CTX_WORD(W_X87_FOP) + 2, 1), *no_operand;
 
+    emit_gs_load(e, H_RCX, CTX_WORD(W_X87_FOP));
+    EMIT(e, 0x66, 0x65, 0x89, 0x0c, 0x25);      /* mov gs:[FOP], cx */
+    emit32(e, (uint32_t)(CTX(fpu.fx) + 6));
+    emit_here(e, no_opcode);
+    no_operand = emit_unless(e, CTX_WORD(W_X87_MEM), 1);
     emit_gs_load(e, H_RCX, CTX_WORD(W_X87_FDP));
     emit_gs_store(e, H_RCX, CTX(fpu.fx) + 16);
     emit_here(e, none);
     emit_here(e, no_operand);
     emit_gs_imm(e, CTX_WORD(W_X87_MEM), 0);
+    emit_gs_imm(e, CTX_WORD(W_X87_FOP), 0);
 }
 
 static uint8_t *emit_spill_x87(struct emit *e)
@@ -311,7 +318,7 @@ static uint8_t *emit_spill_x87(struct emit *e)
     emit_gs_store(e, H_RCX, CTX(fpu.fx) + 8);
     emit_gs_store(e, H_RDX, CTX(fpu.fx) + 16);
     emit_gs_store(e, H_RSI, CTX(fpu.fx) + 24);
-    emit_fault_pointer(e);
+    emit_error_pointers(e);
     EMIT(e, 0xdb, 0xe3);                        /* fninit */
     emit_gs_imm(e, CTX_WORD(W_X87_AWAY), 1);
     emit8(e, 0xc3);                             /* ret */

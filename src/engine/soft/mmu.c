@@ -631,6 +631,10 @@ int soft_align_slow(struct soft_cpu *c, uint64_t la, unsigned len)
     unsigned align = len == 10 ? 8 : len & -len;     /* at most 16, as hosts do */
 
     align = align > 16 ? 16 : align;
+    /* Vectors: AMD's CPUs check them, Intel's do not (SDM 2 2.4, type 4: "of 8
+     * bytes or less"). */
+    if (!c->vm->model->amd && (len == 16 || len == 32 || len == 64))
+        return 0;
     if (len > 108 || c->cpl != 3 || !(c->s.cr0 & CR0_AM) || !(la & (align - 1)))
         return 0;
     return soft_raise_err(c, VEC_AC, 0);

@@ -54,9 +54,20 @@ int op_mov_to_sreg(struct soft_cpu *c, const struct insn *i)
     return r ? r : loaded(c, i->reg);
 }
 
+/* Intel's CPUs write only 16 of the 32 bits (SDM 2, PUSH), AMD's all. */
 int op_push_sreg(struct soft_cpu *c, const struct insn *i)
 {
-    return soft_push(c, i->osize, c->s.seg[i->reg].selector);
+    uint64_t v = c->s.seg[i->reg].selector, sp = (c->gpr[CPU_RSP] - i->osize) & c->ss_mask, la;
+    int r;
+
+    if (i->osize != 4 || c->vm->model->amd)
+        return soft_push(c, i->osize, v);
+    r = soft_linear(c, SEG_SS, sp, 2, true, &la);
+    if (!r)
+        r = soft_write(c, la, 2, v);
+    if (!r)
+        soft_set_sp(c, sp);
+    return r;
 }
 
 int op_pop_sreg(struct soft_cpu *c, const struct insn *i)

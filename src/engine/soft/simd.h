@@ -71,6 +71,7 @@ enum simd_extra { EXTRA_NONE, EXTRA_MASK, EXTRA_IS4, EXTRA_XMM0 };
 #define SO_ECX 0x0800u      /* ... with the index in ECX */
 #define SO_WHOLE 0x2000u    /* masked store, but all of it must be writable (class E6NF) */
 #define SO_ALIGN 0x1000u    /* aligned whatever MXCSR.MM says */
+#define SO_NOAC 0x4000u     /* Intel's CPUs do not check alignment (SDM 2 2.4.11: class 11) */
 #define SO_SHA 0x8000u      /* AMD's CPUs take a misaligned operand */
 
 /* The frame a stub gets in r8. */

@@ -288,6 +288,9 @@ static bool form_memory(struct form *f)
             op->flags |= SO_SHA;
     }
     op->elem = (uint8_t)(m->element_size / 8);
+    if (!f->l->model->amd && (f->l->z->mnemonic == ZYDIS_MNEMONIC_VCVTPH2PS ||
+                              f->l->z->mnemonic == ZYDIS_MNEMONIC_VCVTPS2PH))
+        op->flags |= SO_NOAC;
     if (f->class->flags & SC_VMASK)
         op->flags |= SO_VMASK;
     if ((f->class->flags & SC_PACK) && (f->mask || (op->flags & SO_STORE)))

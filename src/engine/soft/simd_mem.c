@@ -59,15 +59,13 @@ static bool flat_linear(struct soft_cpu *c, const struct insn *i, const struct s
     return (i->flags & INSN_FLAT) && !insn_linear(c, i, op->size, false, la);
 }
 
-/* Alignment counts whatever the mask is (SDM 2A table 2-45, class E1), but AMD's
- * CPUs access nothing if it is empty. */
+/* Alignment counts whatever the mask is, says SDM 2A table 2-45, class E1; but
+ * CPUs of both vendors access nothing if it is empty. */
 static int check_align(struct soft_cpu *c, const struct insn *i, const struct simd_op *op, uint64_t mask)
 {
     uint64_t la;
 
-    if (!mask && c->vm->model->amd)
-        return 0;
-    if (!op->align)
+    if (!mask || !op->align)
         return 0;
     if (insn_linear(c, i, op->size, op->flags & SO_STORE, &la))
         return simd_bad_address(c, i, op->align, SOFT_FAULT);
@@ -130,7 +128,13 @@ static int load_masked(struct soft_cpu *c, const struct insn *i, const struct si
     return load_elements(c, i, op, mask, bounce);
 }
 
-/* VMASKMOV, VPMASKMOV, gathers and scatters do not check alignment. */
+/* VMASKMOV, VPMASKMOV, gathers and scatters do not check alignment; with a mask
+ * register AMD's CPUs check each element, Intel's operands below 16 bytes. */
+static bool unchecked(const struct soft_cpu *c, const struct simd_op *op)
+{
+    return op->flags & SO_VMASK || (!c->vm->model->amd && op->size >= 16);
+}
+
 static uint32_t ac_off(struct soft_cpu *c, bool off)
 {
     uint32_t ac = off ? c->rflags & X86_AC : 0;
@@ -142,7 +146,7 @@ static uint32_t ac_off(struct soft_cpu *c, bool off)
 int simd_load_masked(struct soft_cpu *c, const struct insn *i, const struct simd_op *op,
                      uint8_t *bounce, void **mem)
 {
-    uint32_t ac = ac_off(c, op->flags & SO_VMASK);
+    uint32_t ac = ac_off(c, unchecked(c, op));
     int r = load_masked(c, i, op, bounce, mem);
 
     c->rflags |= ac;
@@ -167,9 +171,14 @@ int simd_probe_store(struct soft_cpu *c, const struct insn *i, const struct simd
         if (!r)
             r = soft_probe(c, la, op->size, ACCESS_WRITE);
     }
+    if (!r && mask && !c->vm->model->amd && !(op->flags & SO_VMASK)) {
+        r = lane_linear(c, i, op, off, true, &la);
+        if (!r)
+            r = soft_align(c, la, op->size);
+    }
     for (; mask && !r; mask &= mask - 1) {
         r = lane_linear(c, i, op, off + (unsigned)__builtin_ctzll(mask) * op->elem, true, &la);
-        if (!r)
+        if (!r && c->vm->model->amd)
             r = soft_align(c, la, op->elem);
         if (!r)
             r = soft_probe(c, la, op->elem, ACCESS_WRITE);
@@ -197,7 +206,7 @@ static int store_masked(struct soft_cpu *c, const struct insn *i, const struct s
 int simd_store_masked(struct soft_cpu *c, const struct insn *i, const struct simd_op *op,
                       const uint8_t *bounce)
 {
-    uint32_t ac = ac_off(c, op->flags & SO_VMASK);
+    uint32_t ac = ac_off(c, unchecked(c, op));
     int r = store_masked(c, i, op, bounce);
 
     c->rflags |= ac;
@@ -213,8 +222,8 @@ static int maskmov(struct soft_cpu *c, const struct insn *i, const uint8_t *src,
     uint64_t off = insn_offset(c, i), la;
     int r = 0;
 
-    /* AMD's CPUs fault whatever the mask is; the manuals leave it open. */
-    for (unsigned n = 0; c->vm->model->amd && n < len; n++) {
+    /* CPUs fault whatever the mask is; the manuals leave it open. */
+    for (unsigned n = 0; n < len; n++) {
         r = element_linear(c, i, off + n, 1, true, &la);
         if (!r && !n)
             r = soft_align(c, la, 8);

@@ -197,9 +197,8 @@ static void finish(struct soft_cpu *c, const struct simd_op *op, void *const slo
         memset((uint8_t *)slot[op->dst] + 8, 0xff, 2);
 }
 
-int simd_run(struct soft_cpu *c, const struct insn *i)
+static int run(struct soft_cpu *c, const struct insn *i, const struct simd_op *op)
 {
-    const struct simd_op *op = i->aux;
     _Alignas(64) uint8_t bounce[64];
     void *slot[SLOT_COUNT], *mem = bounce;
     struct simd_frame f;
@@ -231,6 +230,18 @@ int simd_run(struct soft_cpu *c, const struct insn *i)
         return r;
     finish(c, op, slot, &f);
     return SOFT_NEXT;
+}
+
+int simd_run(struct soft_cpu *c, const struct insn *i)
+{
+    const struct simd_op *op = i->aux;
+    uint32_t ac = op->flags & SO_NOAC ? c->rflags & X86_AC : 0;
+    int r;
+
+    c->rflags &= ~ac;
+    r = run(c, i, op);
+    c->rflags |= ac;
+    return r;
 }
 
 /* ---- the common forms, SSE and VEX, without anything special ----------------------- */

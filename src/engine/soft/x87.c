@@ -155,14 +155,17 @@ static uint16_t fop_of(const struct insn *i)
 }
 
 /* SDM 1 8.1.8: pointers to the last non-control instruction; with CPUID leaf 7
- * EBX bit 6 the operand's only if it raises an unmasked exception. */
+ * EBX bit 6 the operand's only if it raises an unmasked exception.  So it is
+ * with the opcode on Intel's CPUs (8.1.9). */
 static void set_pointers(struct soft_cpu *c, const struct insn *i)
 {
     uint16_t fds = c->fpu.fds;
+    bool raised = *fpu_fsw(c) & FSW_ES;
 
-    *fpu_fop(c) = fop_of(i);
+    if (raised || c->vm->model->amd)
+        *fpu_fop(c) = fop_of(i);
     *fpu_fip(c) = soft_rip(c);
-    if ((i->flags & INSN_MEM) && (*fpu_fsw(c) & FSW_ES || !soft_has(c, F_FDP_ON_FAULT))) {
+    if ((i->flags & INSN_MEM) && (raised || !soft_has(c, F_FDP_ON_FAULT))) {
         *fpu_fdp(c) = insn_offset(c, i);
         fds = c->s.seg[i->seg].selector;
     }
