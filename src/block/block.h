@@ -74,6 +74,7 @@ struct block_backend {
 struct block_config {
     const char *path;
     bool readonly;
+    bool idle;      /* nobody will use it: it is not locked, and not writable */
     enum block_aio aio;
 };
 

@@ -321,14 +321,14 @@ int block_open(struct block_backend **b, const struct block_config *config, char
         return -ENOMEM;
     signal(SIGXFSZ, SIG_IGN);
     r->b = (struct block_backend){ .ops = &ops,
-                                   .readonly = config->readonly,
+                                   .readonly = config->readonly || config->idle,
                                    .discard = !config->readonly };
     r->fd = -1;
     r->path = strdup(config->path);
     rc = r->path ? open_file(r, err, err_size) : -ENOMEM;
     if (rc == 0)
         rc = measure(r, err, err_size);
-    if (rc == 0)
+    if (rc == 0 && !config->idle)
         rc = lock(r, err, err_size);
     if (rc == 0)
         rc = choose_aio(r, config->aio, err, err_size);

@@ -128,9 +128,10 @@ unsigned number_encode(uint8_t *buf, uint64_t v)
 
 void stream_put_number(struct stream *s, uint64_t v)
 {
-    uint8_t buf[10];
+    uint8_t buf[10] = { 0 };
+    unsigned n = number_encode(buf, v);
 
-    stream_put(s, buf, number_encode(buf, v));
+    stream_put(s, buf, n);
 }
 
 /* ---- reading ------------------------------------------------------------------ */

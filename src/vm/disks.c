@@ -14,7 +14,8 @@ int vm_open_disks(struct vm *vm, char *err, size_t err_size)
     set->rng = true;
     for (unsigned i = 0; i < vm->config.ndisks && rc == 0; i++) {
         const struct vm_disk *d = &vm->config.disks[i];
-        struct block_config config = { .path = d->file, .readonly = d->readonly };
+        struct block_config config = { .path = d->file, .readonly = d->readonly,
+                                       .idle = vm->config.replay != NULL };
 
         if (d->aio && block_parse_aio(d->aio, &config.aio) < 0) {
             snprintf(err, err_size, "disk '%.200s': unknown aio '%.40s'", d->file, d->aio);
