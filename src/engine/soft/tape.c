@@ -21,8 +21,11 @@ void soft_tape_crowded(struct soft_cpu *c)
 /* Instructions to look at for the end of a flag. */
 #define DEAD_BUDGET 64
 
+/* A shift whose count may be 0. */
 static bool counts(const ZydisDecodedInstruction *z)
 {
+    if (z->raw.imm[0].size && (z->raw.imm[0].value.u & (z->operand_width == 64 ? 63 : 31)))
+        return false;
     switch (z->mnemonic) {
     case ZYDIS_MNEMONIC_SHL: case ZYDIS_MNEMONIC_SHR: case ZYDIS_MNEMONIC_SAR:
     case ZYDIS_MNEMONIC_ROL: case ZYDIS_MNEMONIC_ROR: case ZYDIS_MNEMONIC_RCL:
