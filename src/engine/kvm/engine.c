@@ -30,7 +30,8 @@ static int check_limits(const struct engine_vm *vm, char *err, size_t size)
 
     if (kvm_limits(&limits) < 0)
         return 0; /* what follows says why */
-    return kvm_limits_check(&limits, vm->config.ncpus, last ? last->gpa + last->size : 0, err, size);
+    return kvm_limits_check(&limits, vm->config.ncpus, last ? last->gpa + last->size : 0, err,
+                            size);
 }
 
 static int make_vm(struct engine_vm *vm, char *err, size_t size)

@@ -42,7 +42,8 @@ int kvm_limits(struct kvm_limits *l)
     return 0;
 }
 
-int kvm_limits_check(const struct kvm_limits *l, unsigned ncpus, uint64_t end, char *err, size_t size)
+int kvm_limits_check(const struct kvm_limits *l, unsigned ncpus, uint64_t end, char *err,
+                     size_t size)
 {
     if (l->max_vcpus > 0 && ncpus > (unsigned)l->max_vcpus) {
         snprintf(err, size, "this host's KVM runs at most %d CPUs in a VM; give --cpus %d",
