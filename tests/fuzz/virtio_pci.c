@@ -170,8 +170,8 @@ static void interrupt(struct input *in)
 static void access_bar(struct input *in)
 {
     const unsigned page = (unsigned)take(in, 1), size = 1u << page / 64;
-    const uint64_t at = bar_gpa() + (page % 8) * 0x1000u +
-                        (page & 8 ? take(in, 2) & 0xfff : take(in, 1) & 0x7f);
+    const uint64_t at =
+        bar_gpa() + (page % 8) * 0x1000u + (page & 8 ? take(in, 2) & 0xfff : take(in, 1) & 0x7f);
 
     if (page & 16)
         bus_mmio_read(bus, at, size);

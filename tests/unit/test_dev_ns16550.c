@@ -210,9 +210,9 @@ static void test_receive_saved(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_registers),    cmocka_unit_test(test_transmit_interrupt),
-        cmocka_unit_test(test_chardev_full), cmocka_unit_test(test_receive),
-        cmocka_unit_test(test_loopback),     cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_registers),     cmocka_unit_test(test_transmit_interrupt),
+        cmocka_unit_test(test_chardev_full),  cmocka_unit_test(test_receive),
+        cmocka_unit_test(test_loopback),      cmocka_unit_test(test_errors),
         cmocka_unit_test(test_receive_saved),
     };
 

@@ -337,10 +337,16 @@ static void test_exclusive(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(test_message_wakes), T(test_timer_wakes), T(test_masked_does_not_wake),
-        T(test_kick),          T(test_halt_exit),   T(test_shadow_holds_back),
-        T(test_extint),        T(test_extint_message_blocked),
-        T(test_init_sipi),     T(test_exclusive),
+        T(test_message_wakes),
+        T(test_timer_wakes),
+        T(test_masked_does_not_wake),
+        T(test_kick),
+        T(test_halt_exit),
+        T(test_shadow_holds_back),
+        T(test_extint),
+        T(test_extint_message_blocked),
+        T(test_init_sipi),
+        T(test_exclusive),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
