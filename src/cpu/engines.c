@@ -5,7 +5,7 @@
 
 const struct engine_ops *const engines[] = {
     &engine_kvm,
-    &engine_interp,
     &engine_bt,
+    &engine_interp,
     NULL,
 };
