@@ -195,6 +195,13 @@ static unsigned vsib_elem(ZydisMnemonic m)
     return p[0] == 'q' ? 8 : 4;
 }
 
+/* Atomic: across cache lines kernels let a process wait 10 ms or more for each
+ * ("split lock"), so these are kept inside one.  tests/guests has the others. */
+static bool is_atomic(const struct decoded *d)
+{
+    return (d->z.attributes & ZYDIS_ATTRIB_HAS_LOCK) || d->z.mnemonic == ZYDIS_MNEMONIC_XCHG;
+}
+
 /* Sum of the parts of an address that are bound; *free_reg the one to choose. */
 static bool place_operand(struct gen *g, struct decoded *d, const ZydisDecodedOperand *op, uint8_t *bytes)
 {
@@ -206,6 +213,8 @@ static bool place_operand(struct gen *g, struct decoded *d, const ZydisDecodedOp
     unsigned scale = op->mem.scale ? op->mem.scale : 1;
     bool rip = op->mem.base == ZYDIS_REGISTER_RIP || op->mem.base == ZYDIS_REGISTER_EIP;
 
+    if (is_atomic(d))
+        target &= ~(uint64_t)(len - 1);
     /* An offset that is canonical only together with its segment's base: not here. */
     if (base_la && target >> 47)
         return false;

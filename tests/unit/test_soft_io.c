@@ -272,7 +272,7 @@ static void test_msrs(void **state)
                 { MSR_MTRR_PHYSBASE0, 1ULL << 60 },
                 { MSR_MTRRCAP, 0 },
                 { 0x12345, 0 },
-                { MSR_KVM_PV_EOI, 0 },
+                { MSR_KVM_PV_EOI, 2 },
                 { MSR_SPEC_CTRL, 0 },
                 { MSR_APIC_BASE, 1 } };
     static const struct {

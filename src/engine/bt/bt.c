@@ -10,7 +10,9 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <ucontext.h>
+#include <unistd.h>
 
 #include "engine/bt/bt.h"
 #include "engine/bt/host.h"
@@ -298,34 +300,29 @@ static const uint8_t *call_function(struct soft_cpu *c, uint64_t offset)
     return settle_function(c, s, r);
 }
 
-/* Called from translated code while each block is recorded: arg is the block's
- * offset in its page, behind 16 bits the flags that are right there, and
- * behind 32 where the code goes on. */
-static const uint8_t *call_record(struct soft_cpu *c, uint64_t arg)
-{
-    soft_rip(c) = c->words[W_PAGE] + (arg & 0xffff);
-    soft_tape_block(c, arg >> 16 & 0xffff);
-    return bt_of(c)->rx + (arg >> 32);
-}
-
-/* ---- the dispatcher --------------------------------------------------------------------- */
-
 /* A direct jump between blocks of one page, once its target is known. */
-static void bind(struct soft_cpu *c, uint64_t flushes)
+static const uint8_t *call_link(struct soft_cpu *c, uint64_t offset)
 {
     struct bt *bt = bt_of(c);
-    struct link *l = (struct link *)(bt->meta + c->words[W_TMP]);
+    struct link *l = (struct link *)(bt->meta + offset);
+    uint64_t flushes = bt->flushes;
+    bool plain = l->plain;
     struct tblock *b;
     int r;
 
-    soft_rip(c) += l->target;
-    bt->plain = l->plain;
+    soft_rip(c) = c->words[W_PAGE] + l->target;
+    c->pending_exit = 0;
     catch_up(c);
-    b = find(c, l->plain, &r);
-    if (b && bt->flushes == flushes && !bt->unchained)
-        emit_patch(bt->rw + l->patch, bt->rw + (l->back ? b->code : b->body));
+    b = find(c, plain, &r);
     if (r)
         c->exc.vector = 0;      /* the dispatcher will raise it again */
+    bt->plain = plain;
+    if (!b || bt->unchained)
+        return NULL;
+    if (bt->flushes == flushes)
+        emit_patch(bt->rw + l->patch, bt->rw + (l->back ? b->code : b->body));
+    bt->plain = false;
+    return bt->rx + b->code;
 }
 
 /* An indirect branch to an address that is not canonical faults itself: take
@@ -343,6 +340,29 @@ static int undo_branch(struct soft_cpu *c)
         c->gpr[CPU_RSP] += 8;
     return soft_settle(c, s->insn.fn(c, &s->insn));
 }
+
+static const uint8_t *call_miss(struct soft_cpu *c, uint64_t arg)
+{
+    (void)arg;
+    c->pending_exit = 0;
+    if (unlikely(!x86_canonical(soft_rip(c))) && c->words[W_SITE]) {
+        c->pending_exit = undo_branch(c);
+        return NULL;
+    }
+    return go_on(c);
+}
+
+/* Called from translated code while each block is recorded: arg is the block's
+ * offset in its page, behind 16 bits the flags that are right there, and
+ * behind 32 where the code goes on. */
+static const uint8_t *call_record(struct soft_cpu *c, uint64_t arg)
+{
+    soft_rip(c) = c->words[W_PAGE] + (arg & 0xffff);
+    soft_tape_block(c, arg >> 16 & 0xffff);
+    return bt_of(c)->rx + (arg >> 32);
+}
+
+/* ---- the dispatcher --------------------------------------------------------------------- */
 
 static int piece(struct soft_cpu *c)
 {
@@ -370,13 +390,7 @@ static int piece(struct soft_cpu *c)
     r = bt->enter(c, bt->rx + b->start);
     if (unlikely(rf) && r == LEAVE_ATTENTION && count == c->insn_count)
         c->rflags |= rf;        /* it had no time for an instruction */
-    if (r == LEAVE_FUNCTION)
-        return c->pending_exit;
-    if (r == LEAVE_LINK)
-        bind(c, bt->flushes);
-    else if (r == LEAVE_DISPATCH && unlikely(!x86_canonical(soft_rip(c))) && c->words[W_SITE])
-        return undo_branch(c);
-    return 0;
+    return r == LEAVE_FUNCTION ? c->pending_exit : 0;
 }
 
 /* ---- host faults ---------------------------------------------------------------------------- */
@@ -430,6 +444,9 @@ static void on_fault(int sig, siginfo_t *info, void *opaque)
         old->sa_sigaction(sig, info, opaque);
     else
         sigaction(sig, old, NULL);
+    /* Sent by a process (kill), it does not happen again by itself. */
+    if (info->si_code <= 0)
+        syscall(SYS_tgkill, getpid(), (pid_t)syscall(SYS_gettid), sig);
 }
 
 static void install_handlers(void)
@@ -517,6 +534,8 @@ static void vcpu_destroy(struct vcpu *vcpu)
 
 static int vcpu_create(struct vcpu **out, struct engine_vm *vm, unsigned id)
 {
+    static const struct bt_calls_of_code calls = { .function = call_function, .record = call_record,
+                                                   .miss = call_miss, .link = call_link };
     struct soft_cpu *c;
     int ret = soft_vcpu_create(out, vm, id);
 
@@ -538,7 +557,7 @@ static int vcpu_create(struct vcpu **out, struct engine_vm *vm, unsigned id)
         vcpu_destroy(*out);
         return -ENOMEM;
     }
-    bt_emit_trampolines(c->translator, c->vm->model, call_function, call_record);
+    bt_emit_trampolines(c->translator, c->vm->model, &calls);
     bt_cache_flush(c->translator);
     if (c->vm->perf_map)
         bt_perf_open(c->translator);

@@ -33,7 +33,6 @@ enum ctx_word {
     W_SITE,         /* offset in bt->meta of the struct site of an indirect branch */
     W_RAX, W_RCX,   /* saved in short sequences */
     W_FLAGS,
-    W_TMP,
     W_TARGET,       /* of an indirect branch, or a value to be pushed */
     W_LOW_AWAY,     /* 0: vector registers 0 to 15 and MXCSR are in the host's (vectors.c) */
     W_HIGH_AWAY,    /* 0: registers 16 to 31 and the masks too */
@@ -81,7 +80,7 @@ enum vectors { VECTORS_NONE, VECTORS_LOW, VECTORS_HIGH };
 #define LIVE_COUNT 6u
 
 /* Why translated code was left: value of the code in R11 at `leave`. */
-enum leave { LEAVE_DISPATCH, LEAVE_LINK, LEAVE_ATTENTION, LEAVE_FUNCTION };
+enum leave { LEAVE_ATTENTION, LEAVE_FUNCTION };
 
 /* An instruction that has, or may need, a call of its function. */
 enum { SITE_OTHER, SITE_RET, SITE_CALL };
@@ -231,11 +230,16 @@ void bt_drop_stale(struct soft_cpu *c);
 /* The site whose inline access is at this host address, or NULL. */
 const struct site *bt_find_site(struct bt *bt, uintptr_t host);
 
-/* trampoline.c: code that translations share; called once.  slow is what the
- * code for a site's function calls, record what tells the recorder of a block:
- * they return where to go on, or NULL to leave with LEAVE_FUNCTION. */
+/* trampoline.c: code that translations share; called once.  C functions that
+ * it calls return where to go on, or NULL to leave with LEAVE_FUNCTION. */
 typedef const uint8_t *(*bt_call)(struct soft_cpu *c, uint64_t arg);
-void bt_emit_trampolines(struct bt *bt, const struct cpu_model *model, bt_call slow, bt_call record);
+struct bt_calls_of_code {
+    bt_call function;       /* of a site, whose offset is the argument */
+    bt_call record;         /* tells the recorder of a block */
+    bt_call miss;           /* RIP is not in the jump table; W_SITE: of the branch, or 0 */
+    bt_call link;           /* a link that is not bound, whose offset is the argument */
+};
+void bt_emit_trampolines(struct bt *bt, const struct cpu_model *model, const struct bt_calls_of_code *calls);
 uint8_t *bt_emit_indirect(struct emit *e, bool flags_free, bool restore);
 /* Flags from W_FLAGS, where R11 is in use. */
 void bt_emit_restore_flags(struct emit *e);

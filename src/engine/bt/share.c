@@ -138,18 +138,18 @@ static void close(struct translation *t, struct open *o, const unsigned *by_item
 
 static void add(struct translation *t, struct open *o, unsigned n, const struct candidate *a, unsigned *by_item)
 {
-    int64_t low, high;
+    int64_t low = a->disp, high = low + a->size;
 
     if (o->first >= 0) {
-        low = MIN(o->low, o->moved + a->disp);
-        high = MAX(o->high, o->moved + a->disp + a->size);
+        low = MIN(o->low, o->moved + low);
+        high = MAX(o->high, o->moved + high);
         if (high - low > SPAN_MAX || low < INT32_MIN || high > INT32_MAX)
             close(t, o, by_item, a->base);
     }
     if (o->first < 0) {
         *o = (struct open){ .first = (int)n };
         low = a->disp;
-        high = a->disp + (int64_t)a->size;
+        high = low + a->size;
     }
     o->low = low;
     o->high = high;

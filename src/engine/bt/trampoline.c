@@ -146,29 +146,17 @@ uint8_t *bt_emit_indirect(struct emit *e, bool flags_free, bool restore)
     return miss;
 }
 
-/* R10: target, R11: offset of the branch's site, or 0. */
+/* R10: target, R11: offset of the branch's site, or 0: in front of `slow` code. */
 static uint8_t *emit_miss(struct emit *e)
 {
     uint8_t *at = e->p;
 
+    emit_gs_store(e, H_R10, CTX_GPR(16));
     emit_gs_store(e, H_R11, CTX_WORD(W_SITE));
-    emit_imm64(e, H_R11, LEAVE_DISPATCH);
     return at;
 }
 
-/* R11: offset of the link; the dispatcher adds its target. */
-static uint8_t *emit_link(struct emit *e, const uint8_t *leave)
-{
-    uint8_t *at = e->p;
-
-    emit_gs_store(e, H_R11, CTX_WORD(W_TMP));
-    emit_gs_load(e, H_R10, CTX_WORD(W_PAGE));
-    emit_imm64(e, H_R11, LEAVE_LINK);
-    emit_patch(emit_jmp(e), leave);
-    return at;
-}
-
-void bt_emit_trampolines(struct bt *bt, const struct cpu_model *model, bt_call slow, bt_call record)
+void bt_emit_trampolines(struct bt *bt, const struct cpu_model *model, const struct bt_calls_of_code *calls)
 {
     struct emit e = { .p = bt->rw, .end = bt->rw + bt->code_size, .hashed = bt->hashed };
     uint8_t *enter = emit_enter(&e);
@@ -176,11 +164,12 @@ void bt_emit_trampolines(struct bt *bt, const struct cpu_model *model, bt_call s
     bt_emit_vector_stubs(bt, &e, model);
     bt->enter = (int (*)(struct soft_cpu *, const uint8_t *))(void *)(bt->rx + (enter - bt->rw));
     for (unsigned live = 0; live < LIVE_COUNT; live++)
-        bt->slow[live] = emit_slow(bt, &e, slow, live);
-    bt->record = emit_slow(bt, &e, record, 0);
+        bt->slow[live] = emit_slow(bt, &e, calls->function, live);
+    bt->record = emit_slow(bt, &e, calls->record, 0);
     bt->miss = emit_miss(&e);
-    bt->leave = emit_leave(bt, &e);         /* miss falls into it */
-    bt->link = emit_link(&e, bt->leave);
+    emit_slow(bt, &e, calls->miss, 0);
+    bt->link = emit_slow(bt, &e, calls->link, 0);
+    bt->leave = emit_leave(bt, &e);
     bt->code_start = align_up((uint64_t)(e.p - bt->rw), 64);
     bt->code_used = bt->code_start;
 }
