@@ -46,7 +46,6 @@ static const struct word {
     { 0x80000008, 0, EBX, 0 },
     { 0x80000021, 0, EAX, 0 },
     { 0x80000021, 0, ECX, 0 },
-    { 0x40000001, 0, EAX, 0 }, /* paravirtual: kvmclock */
 };
 
 static uint32_t *reg_of(struct kvm_cpuid_entry2 *e, unsigned reg)
