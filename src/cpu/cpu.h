@@ -84,12 +84,18 @@ struct cpu_tape;
 struct engine_vm;
 struct vcpu;
 
+/* What tests ask of an engine that translates: blocks of one instruction; to
+ * forget all translations behind each block; to drop TLB entries at random. */
+enum cpu_stress { STRESS_NONE, STRESS_ONE_INSN, STRESS_FLUSH, STRESS_EVICT };
+
 struct engine_config {
     struct mem *mem;                /* borrowed; slots are final before vCPUs run */
     const struct vm_clock *clock;   /* borrowed */
     const struct cpu_model *model;  /* borrowed */
     unsigned ncpus;                 /* 1 to CPU_MAX_VCPUS; APIC ids are 0 to ncpus-1 */
     bool perf_map;                  /* name translated code for perf (/tmp/perf-PID.map) */
+    uint64_t tb_size;               /* most bytes of translated code of a vCPU; 0: the engine's choice */
+    enum cpu_stress stress;
     struct cpu_tape *tape;          /* borrowed; NULL: neither record nor play; else one vCPU */
 };
 

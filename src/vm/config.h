@@ -72,6 +72,8 @@ struct vm_config {
     bool no_reboot;
     bool stats;                 /* print instructions and speed at the end */
     bool perf_map;              /* name translated code for perf */
+    uint64_t tb_size;           /* bytes; 0: the engine's choice */
+    char *stress;               /* never NULL */
     char *log[VM_MAX_LOG];      /* CHANNEL=LEVEL[,...]; each took effect when it was set */
     unsigned nlog;
     uint64_t stop_at;           /* instructions of vCPU 0 after which to end; 0: none */

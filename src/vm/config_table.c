@@ -21,6 +21,10 @@
 #define END { .type = SETTING_ACTION }
 
 static const char *const machines[] = { "pc", "micro", NULL };
+/* engine/bt/cache.c takes what it is given. */
+#define BT_MIN_SIZE (128u << 10)
+#define BT_MAX_SIZE (1u << 30)
+static const char *const stress_modes[] = { "none", "one-insn", "flush", "evict", NULL };
 static const char *const engine_names[] = { "auto", "kvm", "interp", "bt", NULL };
 static const char *const cpu_models[] = { "host", "x86-64-v2", "x86-64-v3", NULL };
 static const char *const disk_formats[] = { "raw", NULL };
@@ -214,6 +218,13 @@ const struct setting config_table[] = {
 
     { .group = "Messages", .key = "stats", .option = "stats", .type = SETTING_FLAG, IN(stats),
       .help = "print instructions, time and speed at the end" },
+    { .key = "tb-size", .option = "tb-size", .arg = "SIZE", .type = SETTING_SIZE, .min = BT_MIN_SIZE,
+      .max = BT_MAX_SIZE, IN(tb_size),
+      .help = "engine bt: most memory for the translated code of each CPU, such as 16M (default: 64M)" },
+    { .key = "stress", .option = "stress", .arg = "MODE", .type = SETTING_CHOICE, .choices = stress_modes,
+      .fallback = "none", IN(stress),
+      .help = "engine bt, for tests: blocks of one instruction, no translation kept, TLB entries "
+      "dropped at random" },
     { .key = "perf-map", .option = "perf-map", .type = SETTING_FLAG, IN(perf_map),
       .help = "engine bt: name translated code in /tmp/perf-PID.map, for perf" },
     { .key = "log", .option = "log", .arg = "CHANNEL=LEVEL", .type = SETTING_LIST,

@@ -71,10 +71,18 @@ static int make_memory(struct vm *vm, struct vm_error *error)
     return rc < 0 ? fail(error, rc, VM_HOST_FAILURE, "memory map: %s", strerror(-rc)) : 0;
 }
 
+static enum cpu_stress stress_of(const struct vm_config *config)
+{
+    return strcmp(config->stress, "one-insn") == 0 ? STRESS_ONE_INSN :
+           strcmp(config->stress, "flush") == 0 ? STRESS_FLUSH :
+           strcmp(config->stress, "evict") == 0 ? STRESS_EVICT : STRESS_NONE;
+}
+
 static int make_vcpus(struct vm *vm, struct vm_error *error)
 {
     const struct engine_config config = { .mem = vm->mem, .clock = &vm->clock,
                                           .perf_map = vm->config.perf_map,
+                                          .tb_size = vm->config.tb_size, .stress = stress_of(&vm->config),
                                           .model = &vm->model, .ncpus = vm->config.cpus,
                                           .tape = vm_tape(vm) };
     char err[200];

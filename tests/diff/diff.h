@@ -29,6 +29,7 @@
 
 #include <Zydis/Zydis.h>
 
+#include "cpu/cpu.h"
 #include "cpu/model.h"
 
 /* Two pages of code, so that sequences cross a page now and then. */
@@ -213,7 +214,7 @@ struct native_layout;
 const struct native_layout *native_get_layout(void);
 uint64_t native_cpu_descriptor(void);
 
-int guest_init(const char *engine, const struct cpu_model *model);
+int guest_init(const char *engine, const struct cpu_model *model, enum cpu_stress stress, uint64_t tb_size);
 void guest_run(const struct test_case *t, struct outcome *o);
 void guest_exit(void);
 /* false: the host runs against itself. */

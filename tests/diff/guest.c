@@ -126,10 +126,11 @@ static const struct engine_ops *find_engine(const char *name)
     return NULL;
 }
 
-int guest_init(const char *engine, const struct cpu_model *model)
+int guest_init(const char *engine, const struct cpu_model *model, enum cpu_stress stress, uint64_t tb_size)
 {
     static struct cpu_model m;
-    struct engine_config config = {.clock = &vclock, .model = &m, .ncpus = 1};
+    struct engine_config config = {.clock = &vclock, .model = &m, .ncpus = 1,
+                                   .stress = stress, .tb_size = tb_size};
     char err[200] = "";
 
     m = *model;

@@ -23,6 +23,8 @@
 static struct options {
     uint64_t cases, seed;
     const char *engine, *form;
+    enum cpu_stress stress;
+    uint64_t tb_size;
     unsigned modes, reports, single, runs;
     bool brief, quiet;
 } opt = {.cases = 200000, .engine = "interp", .modes = 7, .reports = 20, .runs = MIN_RUNS};
@@ -268,7 +270,7 @@ static int usage(int status)
     fprintf(status ? stderr : stdout,
             "usage: difftest [--cases N] [--seed N] [--form REGEX] [--mode 64|32|16]...\n"
             "                [--engine NAME] [--reports N] [--runs N] [--single]\n"
-            "                [--brief] [--quiet]\n"
+            "                [--stress one-insn|flush|evict] [--tb-size BYTES] [--brief] [--quiet]\n"
             "Runs generated instruction sequences on the host CPU and in an engine.\n"
             "  --runs N  each form runs at least so often (50)\n"
             "  --engine native  the host against itself\n"
@@ -296,12 +298,19 @@ static bool parse_mode(const char *s, bool *first)
     return true;
 }
 
+static bool parse_stress(const char *s)
+{
+    opt.stress = !strcmp(s, "one-insn") ? STRESS_ONE_INSN : !strcmp(s, "flush") ? STRESS_FLUSH :
+                 !strcmp(s, "evict") ? STRESS_EVICT : STRESS_NONE;
+    return opt.stress != STRESS_NONE;
+}
+
 static int parse(int argc, char **argv)
 {
     static const struct option options[] = {
         {"cases", 1, NULL, 'c'}, {"seed", 1, NULL, 's'}, {"form", 1, NULL, 'f'}, {"mode", 1, NULL, 'm'},
         {"engine", 1, NULL, 'e'}, {"reports", 1, NULL, 'r'}, {"runs", 1, NULL, 'n'}, {"single", 0, NULL, '1'}, {"brief", 0, NULL, 'b'},
-        {"quiet", 0, NULL, 'q'}, {"help", 0, NULL, 'h'}, {0},
+        {"stress", 1, NULL, 'S'}, {"tb-size", 1, NULL, 't'}, {"quiet", 0, NULL, 'q'}, {"help", 0, NULL, 'h'}, {0},
     };
     bool first_mode = true;
     int c;
@@ -318,6 +327,11 @@ static int parse(int argc, char **argv)
         case '1': opt.single = 1; break;
         case 'b': opt.brief = true; break;
         case 'q': opt.quiet = true; break;
+        case 't': opt.tb_size = strtoull(optarg, NULL, 0); break;
+        case 'S':
+            if (parse_stress(optarg))
+                break;
+            return usage(2);
         case 'h': exit(usage(0));
         case 'm':
             if (parse_mode(optarg, &first_mode))
@@ -365,7 +379,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "difftest: %s\n", err);
         return 1;
     }
-    if (strcmp(opt.engine, "native") && guest_init(opt.engine, &model))
+    if (strcmp(opt.engine, "native") && guest_init(opt.engine, &model, opt.stress, opt.tb_size))
         return 1;
     forms_init(&model, opt.modes);
     select_forms();

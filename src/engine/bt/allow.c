@@ -121,6 +121,13 @@ const ZydisDecodedOperand *bt_memory_operand(const struct item *i)
     return NULL;
 }
 
+/* Zydis 4.0 names a base of R13D where there is none (SDM 2A table 2-3). */
+static bool doubtful_base(const ZydisDecodedInstruction *z)
+{
+    return z->address_width == 32 && (z->attributes & ZYDIS_ATTRIB_HAS_SIB) && z->raw.modrm.mod == 0 &&
+           z->raw.sib.base == 5;
+}
+
 /* Memory operands that the probe can serve. */
 static bool good_memory(const struct item *i, const ZydisDecodedOperand *m)
 {
@@ -131,7 +138,7 @@ static bool good_memory(const struct item *i, const ZydisDecodedOperand *m)
     for (unsigned n = 0; n < i->z.operand_count; n++)
         if (high_byte(&i->op[n]))
             return false;
-    return true;
+    return !doubtful_base(&i->z);
 }
 
 /* On CPUs without them F3 0F BC and BD are BSF and BSR: the row decided. */
@@ -264,7 +271,7 @@ enum kind bt_classify(const struct soft_cpu *c, const struct item *i, unsigned m
     case ZYDIS_MNEMONIC_VSTMXCSR:
         return bt_mxcsr_kind(c, i, mode);
     case ZYDIS_MNEMONIC_LEA:
-        return i->z.address_width >= 32 && i->z.operand_width >= 32 ? K_LEA : K_FUNCTION;
+        return i->z.address_width >= 32 && i->z.operand_width >= 32 && !doubtful_base(&i->z) ? K_LEA : K_FUNCTION;
     case ZYDIS_MNEMONIC_LEAVE:
         return i->insn.osize == 8 ? K_LEAVE : K_FUNCTION;
     case ZYDIS_MNEMONIC_PUSH:

@@ -147,6 +147,16 @@ static struct tblock *find(struct soft_cpu *c, bool plain, int *r)
     return b;
 }
 
+/* For tests: what a TLB has lost nobody may notice. */
+static void evict(struct soft_cpu *c)
+{
+    struct bt *bt = bt_of(c);
+
+    bt->random = bt->random * 0x5851f42d4c957f2dULL + 0x14057b7ef767814fULL;
+    if (bt->random >> 62 == 0)
+        soft_flush_all(c);
+}
+
 /* Bring in what happened outside translated code. */
 static void catch_up(struct soft_cpu *c)
 {
@@ -154,6 +164,8 @@ static void catch_up(struct soft_cpu *c)
     uint64_t changes = atomic_load(&c->vm->mem->code_changes);
     unsigned mode = block_mode(c) & ~BT_MODE_USER;
 
+    if (unlikely(c->vm->stress == STRESS_EVICT))
+        evict(c);
     if (unlikely(bt->changes != changes)) {
         bt->changes = changes;
         bt_drop_stale(c);
@@ -179,8 +191,10 @@ static bool within_count(struct soft_cpu *c)
     struct bt *bt = bt_of(c);
     uint64_t stop = c->stop_count;
 
-    if (bt->unchained != (stop != 0)) {
-        bt->unchained = stop != 0;
+    bool unchained = stop || c->vm->stress == STRESS_FLUSH;
+
+    if (bt->unchained != unchained || c->vm->stress == STRESS_FLUSH) {
+        bt->unchained = unchained;
         bt_cache_flush(bt);
     }
     c->rep_limit = REP_BATCH;
@@ -551,9 +565,9 @@ static int vcpu_create(struct vcpu **out, struct engine_vm *vm, unsigned id)
     c->words[W_LOW_AWAY] = c->words[W_HIGH_AWAY] = c->words[W_X87_AWAY] = 1;
     c->words[W_HOST_MXCSR] = MXCSR_DEFAULT;
     c->words[W_JUMP_MASK] = (1 << JUMP_TABLE_BITS) - 1;
-    c->translator->block_max = BT_BLOCK_MAX;
+    c->translator->block_max = c->vm->stress == STRESS_ONE_INSN ? 1 : BT_BLOCK_MAX;
     c->translator->scratch = bt_translation_create();
-    if (!c->translator->scratch || bt_cache_create(c->translator) || bt_tables_create(c)) {
+    if (!c->translator->scratch || bt_cache_create(c->translator, c->vm->tb_size) || bt_tables_create(c)) {
         vcpu_destroy(*out);
         return -ENOMEM;
     }

@@ -201,6 +201,7 @@ struct bt {
     FILE *perf_map;         /* NULL: not asked for */
     void *signal_stack;
     pthread_t thread;       /* that has it */
+    uint64_t random;        /* of tests */
     /* counters */
     uint64_t translated, entries, functions, invalidated, fills, remaps;
     struct bt_calls calls[BT_MNEMONICS];
@@ -212,7 +213,8 @@ static inline struct bt *bt_of(struct soft_cpu *c)
 }
 
 /* cache.c */
-int bt_cache_create(struct bt *bt);
+/* size: of the code; 0: the usual one. */
+int bt_cache_create(struct bt *bt, uint64_t size);
 void bt_cache_destroy(struct bt *bt);
 /* Forget all translations. */
 void bt_cache_flush(struct bt *bt);

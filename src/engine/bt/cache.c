@@ -15,20 +15,19 @@
 #include "engine/bt/bt.h"
 
 #define CODE_SIZE (64 * MiB)
-#define META_SIZE (48 * MiB)
 #define MAX_BLOCKS (512 * 1024)
 
-int bt_cache_create(struct bt *bt)
+int bt_cache_create(struct bt *bt, uint64_t size)
 {
     int fd = memfd_create("code", MFD_CLOEXEC);
 
-    if (fd < 0 || ftruncate(fd, CODE_SIZE))
+    bt->code_size = size ? align_up(size, MEM_PAGE_SIZE) : CODE_SIZE;
+    bt->meta_size = bt->code_size / 4 * 3;
+    if (fd < 0 || ftruncate(fd, (off_t)bt->code_size))
         goto out;
-    bt->code_size = CODE_SIZE;
-    bt->meta_size = META_SIZE;
-    bt->rw = mmap(NULL, CODE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    bt->rx = mmap(NULL, CODE_SIZE, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
-    bt->meta = mmap(NULL, META_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    bt->rw = mmap(NULL, bt->code_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    bt->rx = mmap(NULL, bt->code_size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+    bt->meta = mmap(NULL, bt->meta_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     bt->order = mmap(NULL, MAX_BLOCKS * sizeof(struct tblock *), PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 out:
@@ -46,9 +45,9 @@ static void unmap(void *p, size_t size)
 
 void bt_cache_destroy(struct bt *bt)
 {
-    unmap(bt->rw, CODE_SIZE);
-    unmap(bt->rx, CODE_SIZE);
-    unmap(bt->meta, META_SIZE);
+    unmap(bt->rw, bt->code_size);
+    unmap(bt->rx, bt->code_size);
+    unmap(bt->meta, bt->meta_size);
     unmap(bt->order, MAX_BLOCKS * sizeof(struct tblock *));
 }
 

@@ -324,6 +324,8 @@ struct soft_vm {
     const struct cpu_model *model;
     unsigned ncpus;
     bool perf_map;
+    uint64_t tb_size;
+    enum cpu_stress stress;
     struct cpu_tape *tape;             /* of the one vCPU; NULL: none */
     struct soft_cpu *cpus[CPU_MAX_VCPUS];
     _Atomic uint64_t a20_mask;

@@ -11,6 +11,8 @@ void soft_vm_init(struct soft_vm *vm, const struct engine_config *config)
     vm->model = config->model;
     vm->ncpus = config->ncpus;
     vm->perf_map = config->perf_map;
+    vm->tb_size = config->tb_size;
+    vm->stress = config->stress;
     vm->tape = config->tape;
     atomic_store(&vm->a20_mask, ~0ULL);
     pthread_rwlock_init(&vm->tables_lock, NULL);
