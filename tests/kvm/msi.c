@@ -127,18 +127,21 @@ static void load_guest(struct machine *m)
 
 static void bind_event(struct machine *m)
 {
-    struct {
-        struct kvm_irq_routing head;
-        struct kvm_irq_routing_entry entry;
-    } table = { .head.nr = 1,
-                .entry = { .gsi = GSI,
-                           .type = KVM_IRQ_ROUTING_MSI,
-                           .u.msi = { .address_lo = 0xfee00000, .data = VECTOR } } };
     struct kvm_irqfd bind = { .gsi = GSI };
+    struct kvm_irq_routing *table = calloc(1, sizeof(*table) + sizeof(table->entries[0]));
 
+    if (!table)
+        abort();
+    table->nr = 1;
+    table->entries[0] = (struct kvm_irq_routing_entry){
+        .gsi = GSI,
+        .type = KVM_IRQ_ROUTING_MSI,
+        .u.msi = { .address_lo = 0xfee00000, .data = VECTOR },
+    };
     m->event = must(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "eventfd");
     bind.fd = (uint32_t)m->event;
-    must(ioctl(m->vm, KVM_SET_GSI_ROUTING, &table), "KVM_SET_GSI_ROUTING");
+    must(ioctl(m->vm, KVM_SET_GSI_ROUTING, table), "KVM_SET_GSI_ROUTING");
+    free(table);
     must(ioctl(m->vm, KVM_IRQFD, &bind), "KVM_IRQFD");
 }
 

@@ -11,8 +11,7 @@
  */
 #include "engine/bt/item.h"
 
-#include "engine/bt/host.h"
-#include "engine/soft/blocks.h"
+#include "engine/soft/undefined.h"
 
 /* Instructions decoded at an exit. */
 #define LOOK_MAX 5
@@ -38,34 +37,6 @@ static unsigned fixed_count(const struct item *i)
     return (unsigned)i->z.raw.imm[0].value.u & (i->z.operand_width == 64 ? 63 : 31);
 }
 
-/* Does the host set all that the manual leaves undefined here? */
-static bool sets_undefined(const struct item *i)
-{
-    switch (i->z.mnemonic) {
-    case ZYDIS_MNEMONIC_AND:
-    case ZYDIS_MNEMONIC_OR:
-    case ZYDIS_MNEMONIC_XOR:
-    case ZYDIS_MNEMONIC_TEST: return bt_host_flags_fixed(HOST_LOGIC);
-    case ZYDIS_MNEMONIC_SHL: return bt_host_flags_fixed(HOST_SHIFT_LEFT);
-    case ZYDIS_MNEMONIC_SHR: return bt_host_flags_fixed(HOST_SHIFT_RIGHT);
-    case ZYDIS_MNEMONIC_SAR: return bt_host_flags_fixed(HOST_SHIFT_ARITHMETIC);
-    case ZYDIS_MNEMONIC_SHLD:
-    case ZYDIS_MNEMONIC_SHRD: return bt_host_flags_fixed(HOST_SHIFT_DOUBLE);
-    case ZYDIS_MNEMONIC_IMUL: return i->z.operand_count_visible > 1 && bt_host_flags_fixed(HOST_MULTIPLY);
-    case ZYDIS_MNEMONIC_BSF:
-    case ZYDIS_MNEMONIC_BSR: return bt_host_flags_fixed(HOST_SCAN);
-    case ZYDIS_MNEMONIC_ANDN:
-    case ZYDIS_MNEMONIC_BLSI:
-    case ZYDIS_MNEMONIC_BLSMSK:
-    case ZYDIS_MNEMONIC_BLSR:
-    case ZYDIS_MNEMONIC_BZHI:
-    case ZYDIS_MNEMONIC_BEXTR:
-    case ZYDIS_MNEMONIC_TZCNT:
-    case ZYDIS_MNEMONIC_LZCNT: return bt_host_flags_fixed(HOST_BIT_FIELDS);
-    default: return false;
-    }
-}
-
 void bt_flag_effects(struct item *i)
 {
     const ZydisAccessedFlags *f = i->z.cpu_flags;
@@ -79,7 +50,7 @@ void bt_flag_effects(struct item *i)
     if (!f)
         return;
     i->writes = (f->modified | f->set_0 | f->set_1 | f->undefined) & X86_FLAGS_ARITH;
-    undefined = sets_undefined(i) ? 0 : f->undefined & X86_FLAGS_ARITH;
+    undefined = soft_sets_undefined(&i->z) ? 0 : f->undefined & X86_FLAGS_ARITH;
     i->kills = i->writes & ~undefined;
     i->reads = (f->tested & X86_FLAGS_ARITH) | undefined;
     /* POPF may fault with the flags that were. */

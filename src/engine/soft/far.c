@@ -94,7 +94,8 @@ static int transfer_code(struct soft_cpu *c, const struct transfer *t, struct de
         return soft_raise_err(c, VEC_GP, error);
     if (!desc_present(d->raw))
         return soft_raise_err(c, VEC_NP, error);
-    return transfer_same(c, t, d, t->offset);
+    /* m16:64 to a segment that is not of 64 bits: Intel's CPUs drop the upper half. */
+    return transfer_same(c, t, d, desc_long(d->raw) || c->vm->model->amd ? t->offset : (uint32_t)t->offset);
 }
 
 /* ---- call gates (3A 5.8.4, 5.8.5) ------------------------------------------- */

@@ -20,11 +20,12 @@ struct string_op {
 };
 
 /* REP with 32-bit addresses in 64-bit mode: Intel cuts a count of 0, and the
- * addresses of MOVS and STOS, though no iteration is done; AMD leaves them
- * (seen on both). */
+ * addresses of MOVS and STOS, though no iteration is done, but not of INS and
+ * OUTS; AMD leaves them (seen on both). */
 static bool cuts_registers(const struct string_op *s)
 {
-    return unlikely(s->rep && s->i->asize == 4) && s->c->code64 && !s->c->vm->model->amd;
+    return unlikely(s->rep && s->i->asize == 4) && s->c->code64 && !s->c->vm->model->amd &&
+           s->i->fn != op_ins && s->i->fn != op_outs;
 }
 
 static struct string_op begin(struct soft_cpu *c, const struct insn *i)

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Recording and playing a vCPU's inputs and stops (cpu/tape.h). */
+#include <string.h>
+
 #include "engine/soft/blocks.h"
 #include "engine/soft/decode.h"
+#include "engine/soft/undefined.h"
 
 uint64_t soft_tape_input(struct soft_cpu *c, enum tape_input what, uint64_t v)
 {
@@ -34,33 +37,52 @@ static bool counts(const ZydisDecodedInstruction *z)
     }
 }
 
-static const uint8_t *code_at(struct soft_cpu *c, uint64_t pc, unsigned *room)
+#define MAX_INSN 15
+/* The code at pc, as much of an instruction as can be fetched.  Returns its
+ * length. */
+static unsigned code_at(struct soft_cpu *c, uint64_t pc, uint8_t code[MAX_INSN])
 {
     const struct soft_exc exc = c->exc;
-    const struct ftlb_entry *page;
-    bool there = soft_fetch_page(c, pc, &page) == 0;
+    unsigned n = 0;
 
+    while (n < MAX_INSN) {
+        unsigned part = (unsigned)MIN(MEM_PAGE_SIZE - ((pc + n) & ~MEM_PAGE_MASK), MAX_INSN - n);
+        const struct ftlb_entry *page;
+
+        if (soft_fetch_page(c, pc + n, &page))
+            break;
+        memcpy(code + n, page->hva + ((pc + n) & ~MEM_PAGE_MASK), part);
+        n += part;
+    }
     c->exc = exc;
-    *room = (unsigned)MIN(MEM_PAGE_SIZE - (pc & ~MEM_PAGE_MASK), 15);
-    return there ? page->hva + (pc & ~MEM_PAGE_MASK) : NULL;
+    return n;
+}
+
+static uint32_t written(const ZydisDecodedInstruction *z)
+{
+    const ZydisAccessedFlags *f = z->cpu_flags;
+
+    if (soft_sets_undefined(z))
+        return f->modified | f->set_0 | f->set_1 | f->undefined;
+    return (f->modified | f->set_0 | f->set_1) & ~f->undefined;
 }
 
 /* Are flags overwritten from pc (linear) on, on every way, before they are
- * read?  Shifts by 0 write nothing; what the manual leaves undefined is not
- * written. */
+ * read?  Shifts by 0 write nothing; what the manual leaves undefined is written
+ * as the host does it. */
 static bool dead_from(struct soft_cpu *c, uint64_t pc, uint64_t flags, unsigned *budget)
 {
     while (flags && *budget) {
         ZydisDecodedOperand op[ZYDIS_MAX_OPERAND_COUNT];
         ZydisDecodedInstruction z;
         struct insn insn;
-        unsigned room;
-        const uint8_t *code = code_at(c, pc, &room);
+        uint8_t code[MAX_INSN];
+        unsigned room = code_at(c, pc, code);
         enum decode_result r;
         bool known;
 
         --*budget;
-        if (!code)
+        if (!room)
             return false;
         r = soft_decode_full(c->vm->model, c->mode_key, code, room, &insn, &z, op, &known);
         if (r == DECODE_MORE || !known)
@@ -69,8 +91,7 @@ static bool dead_from(struct soft_cpu *c, uint64_t pc, uint64_t flags, unsigned 
             if (z.cpu_flags->tested & flags)
                 return false;
             if (!counts(&z))
-                flags &= ~(uint64_t)((z.cpu_flags->modified | z.cpu_flags->set_0 | z.cpu_flags->set_1) &
-                                     ~z.cpu_flags->undefined);
+                flags &= ~(uint64_t)written(&z);
         }
         pc += insn.len;
         if (r == DECODE_OK || !flags)
