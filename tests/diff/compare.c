@@ -315,7 +315,7 @@ static bool faulted_masked(const struct test_case *t, const struct outcome *o)
     unsigned n = case_ran(t, o, &retired);
 
     return faulted_by(t, o, vector, ARRAY_SIZE(vector)) ||
-           (n && !retired && (form_get(t->form[n - 1])->key.attrs & FK_MASK));
+           (n && !retired && (form_get(t->form[n - 1])->key.attrs & (FK_MASK | FK_BCAST)));
 }
 
 static bool is_alignment(const struct outcome *o)
@@ -340,6 +340,12 @@ static void clear_top(struct regs *r)
     r->fsw &= (uint16_t)~FSW_TOP;
 }
 
+static bool host_is_intel(void)
+{
+    __builtin_cpu_init();
+    return __builtin_cpu_is("intel");
+}
+
 unsigned compare(const struct test_case *t, const struct outcome *native, const struct outcome *guest, FILE *f)
 {
     struct diff d = {.f = f};
@@ -348,9 +354,10 @@ unsigned compare(const struct test_case *t, const struct outcome *native, const 
                                           M(CMPSB), M(CMPSW), M(CMPSD), M(CMPSQ),
                                           M(MOVSB), M(MOVSW), M(MOVSD), M(MOVSQ),
                                           M(MASKMOVQ), M(MASKMOVDQU), M(VMASKMOVDQU),
-                                          M(MOVBE), M(FBSTP)};
-    static const ZydisMnemonic x87_stores[] = {M(FIST), M(FISTP), M(FISTTP), M(FBSTP)};
-    static const ZydisMnemonic irets[] = {M(IRET), M(IRETD), M(IRETQ)};
+                                          M(MOVBE), M(FBSTP), M(FSTP)};
+    static const ZydisMnemonic x87_stores[] = {M(FST), M(FSTP), M(FIST), M(FISTP), M(FISTTP), M(FBSTP)};
+    static const ZydisMnemonic irets[] = {M(IRET), M(IRETD), M(IRETQ), M(RET)};
+    static const ZydisMnemonic words[] = {M(IRET), M(IRETD), M(IRETQ), M(RET), M(CALL), M(BOUND), M(POP)};
     /* Does it access what the header leaves out (SDM 1 13.8)? */
     static const ZydisMnemonic xrstor[] = {M(XRSTOR), M(XRSTOR64)};
     static const ZydisMnemonic xsave[] = {M(XSAVE), M(XSAVE64), M(XSAVEC), M(XSAVEC64), M(XSAVEOPT), M(XSAVEOPT64)};
@@ -384,10 +391,15 @@ unsigned compare(const struct test_case *t, const struct outcome *native, const 
     if (either_fault(t, native, guest))
         return 0;
     /* Intel's CPUs find an unmasked exception before they look at the page. */
-    if ((native->out.fsw & FSW_ES) && guest->vector == VEC_PF && faulted_by(t, guest, x87_stores, ARRAY_SIZE(x87_stores)))
+    if ((native->out.fsw & FSW_ES) && (guest->vector == VEC_PF || is_alignment(guest)) &&
+        faulted_by(t, guest, x87_stores, ARRAY_SIZE(x87_stores)))
         return 0;
     /* Which of several words is looked at first is the CPU's own. */
     if (native->vector == guest->vector && faulted_by(t, native, irets, ARRAY_SIZE(irets)))
+        return 0;
+    /* Intel's CPUs read no more of the stack than the selector, and check it before
+     * the words behind it; AMD's are compared. */
+    if (host_is_intel() && native->vector != guest->vector && faulted_by(t, guest, words, ARRAY_SIZE(words)))
         return 0;
     /* Small masked operands: alignment, and stack or other segment, follow no rule of the manuals. */
     if (native->vector != guest->vector && (masked_fault(t, native) || masked_fault(t, guest)))
