@@ -72,7 +72,7 @@ struct vm_config {
     bool no_reboot;
     bool stats;                 /* print instructions and speed at the end */
     bool perf_map;              /* name translated code for perf */
-    uint64_t tb_size;           /* bytes; 0: the engine's choice */
+    uint64_t tb_size;           /* bytes */
     char *stress;               /* never NULL */
     char *log[VM_MAX_LOG];      /* CHANNEL=LEVEL[,...]; each took effect when it was set */
     unsigned nlog;

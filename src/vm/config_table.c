@@ -219,8 +219,8 @@ const struct setting config_table[] = {
     { .group = "Messages", .key = "stats", .option = "stats", .type = SETTING_FLAG, IN(stats),
       .help = "print instructions, time and speed at the end" },
     { .key = "tb-size", .option = "tb-size", .arg = "SIZE", .type = SETTING_SIZE, .min = BT_MIN_SIZE,
-      .max = BT_MAX_SIZE, IN(tb_size),
-      .help = "engine bt: most memory for the translated code of each CPU, such as 16M (default: 64M)" },
+      .max = BT_MAX_SIZE, .fallback = "64M", IN(tb_size),
+      .help = "engine bt: most memory for the translated code of each CPU, such as 16M" },
     { .key = "stress", .option = "stress", .arg = "MODE", .type = SETTING_CHOICE, .choices = stress_modes,
       .fallback = "none", IN(stress),
       .help = "engine bt, for tests: blocks of one instruction, no translation kept, TLB entries "
