@@ -9,11 +9,6 @@ static void emit_count(struct translation *t, unsigned n)
         emit_lea(&t->e, H_R9, H_R9, -1, 0, (int32_t)(n << COUNT_SHIFT));
 }
 
-static unsigned gpr(const ZydisDecodedOperand *op)
-{
-    return bt_reg(op);
-}
-
 /* ---- leaving a block ---------------------------------------------------------------------- */
 
 /* R10: target; site: offset of the branch's, or 0. */
@@ -23,7 +18,6 @@ static void look_up(struct translation *t, uint32_t site)
 
     t->misses[n].site = site;
     t->misses[n].flags = t->saved;
-    t->misses[n].rcx = !t->saved;
     t->misses[n].at = bt_emit_indirect(&t->e, t->saved, t->saved);
     t->saved = false;
 }
@@ -72,10 +66,10 @@ static void emit_misses(struct translation *t)
 
     for (unsigned n = 0; n < t->nmisses; n++) {
         emit_here(e, t->misses[n].at);
-        if (t->misses[n].rcx)
-            emit_gs_load(e, H_RCX, CTX_WORD(W_RCX));
         if (t->misses[n].flags)
             bt_emit_restore_flags(e);
+        else
+            emit_gs_load(e, H_RCX, CTX_WORD(W_RCX));
         emit_imm64(e, H_R11, t->misses[n].site);
         emit_patch(emit_jmp(e), t->bt->miss);
     }
@@ -144,7 +138,7 @@ static void push_imm(struct translation *t, struct item *i)
 
 static void push_reg(struct translation *t, struct item *i)
 {
-    unsigned reg = gpr(&i->op[0]);
+    unsigned reg = bt_reg(&i->op[0]);
     struct place at;
 
     if (bt_in_context(reg)) {
@@ -171,7 +165,7 @@ static void push_mem(struct translation *t, struct item *i)
 
 static void pop(struct translation *t, struct item *i)
 {
-    unsigned reg = gpr(&i->op[0]);
+    unsigned reg = bt_reg(&i->op[0]);
     struct place at;
 
     bt_emit_stack(t, i, H_RSP, 0, false, &at);
@@ -242,10 +236,10 @@ static bool branch_operand(struct translation *t, struct item *i)
     struct place at;
 
     if (a->type == ZYDIS_OPERAND_TYPE_REGISTER) {
-        if (bt_in_context(gpr(a)))
-            emit_gs_load(e, H_R10, CTX_GPR(gpr(a)));
+        if (bt_in_context(bt_reg(a)))
+            emit_gs_load(e, H_R10, CTX_GPR(bt_reg(a)));
         else
-            emit_mov(e, H_R10, gpr(a));
+            emit_mov(e, H_R10, bt_reg(a));
         return true;
     }
     if (!bt_emit_operand(t, i, a, 8, 0, false, &at))

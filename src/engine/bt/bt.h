@@ -8,8 +8,9 @@
  * since C code last ran; R10 and R11 are scratch, and the guest's R9 to R11
  * live in the context.  Vector registers and the x87 state are in the host's
  * from the first instruction that needs them until C is entered (vectors.c).
- * FS is the base of the present view's read table, GS of its write table.  The context is the first page of struct soft_cpu, mapped once
- * more below each write table, and reached as gs:[offset - CTX_BIAS].
+ * FS is the base of the present view's read table, GS of its write table.
+ * The context is the first pages of struct soft_cpu, mapped once more below
+ * each write table, and reached as gs:[offset - CTX_BIAS].
  *
  * Everything here belongs to one vCPU and its thread; there is no sharing of
  * translations between vCPUs, so no lock and no waiting for others.

@@ -93,8 +93,8 @@ struct translation {
     struct item items[BT_BLOCK_MAX], ahead;
     uint8_t copy[BT_BLOCK_MAX * 15];
     struct { uint8_t *at; struct link link; } links[BT_LINKS];
-    /* Look-ups that may miss: at, the site's offset or 0, and what a miss has to restore. */
-    struct { uint8_t *at; uint32_t site; bool rcx, flags; } misses[BT_LINKS];
+    /* Look-ups that may miss: at, the site's offset or 0; a miss restores the flags, or RCX. */
+    struct { uint8_t *at; uint32_t site; bool flags; } misses[BT_LINKS];
     unsigned nmisses;
     unsigned nlinks;
     struct look looks[BT_LOOKS];
