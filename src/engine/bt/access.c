@@ -83,7 +83,7 @@ void bt_emit_function(struct translation *t, struct item *i)
 
 /* ---- accesses --------------------------------------------------------------------------------- */
 
-static struct bt_access *new_access(struct translation *t, struct item *i)
+struct bt_access *bt_new_access(struct translation *t, struct item *i)
 {
     struct bt_access *a = &i->access[i->naccess++];
 
@@ -93,7 +93,7 @@ static struct bt_access *new_access(struct translation *t, struct item *i)
 
 void bt_emit_access(struct translation *t, struct item *i, unsigned size, unsigned align, bool write)
 {
-    struct bt_access *a = new_access(t, i);
+    struct bt_access *a = bt_new_access(t, i);
 
     a->mem = (struct memop){ .size = size, .align = align, .write = write };
     bt_emit_save_flags(t, i);
@@ -133,7 +133,7 @@ static void shared_access(struct translation *t, struct item *i, unsigned base, 
     struct bt_access *a;
 
     use_shared(t, i, base);
-    a = new_access(t, i);
+    a = bt_new_access(t, i);
     a->saved = t->saved;
     a->held = t->held;
     a->hot = t->e.p;
@@ -181,7 +181,7 @@ void bt_access_here(struct translation *t, struct item *i)
 
 void bt_emit_trap(struct translation *t, struct item *i)
 {
-    struct bt_access *a = new_access(t, i);
+    struct bt_access *a = bt_new_access(t, i);
 
     a->saved = t->saved;
     a->held = -1;

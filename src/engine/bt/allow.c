@@ -165,6 +165,17 @@ static bool copied(unsigned opcode)
     }
 }
 
+/* Bit offset in a register into memory.  It reaches anywhere, so its address is
+ * made first, and the instruction gets what is left of the offset. */
+static bool is_bit_string(const struct item *i, const ZydisDecodedOperand *m)
+{
+    unsigned op = i->z.opcode;
+
+    return m && i->z.opcode_map == ZYDIS_OPCODE_MAP_0F && (op & 0xe7) == 0xa3 && i->z.operand_width >= 32 &&
+           i->z.address_width == 64 &&
+           good_memory(i, m);
+}
+
 static enum kind classify_plain(const struct soft_cpu *c, const struct item *i)
 {
     const ZydisDecodedInstruction *z = &i->z;
@@ -178,6 +189,8 @@ static enum kind classify_plain(const struct soft_cpu *c, const struct item *i)
     if (z->opcode_map == ZYDIS_OPCODE_MAP_0F38)
         return allowed_0f38(z) && (!m || good_memory(i, m)) ? K_GENERIC : K_FUNCTION;
     if ((one || two) && (z->attributes & ZYDIS_ATTRIB_HAS_MODRM)) {
+        if (is_bit_string(i, m))
+            return K_BIT;
         if (!(one ? allowed_one_byte(z) : allowed_0f(z, m != NULL)) || !count_is_native(c, i))
             return K_FUNCTION;
         return !m || good_memory(i, m) ? K_GENERIC : K_FUNCTION;
@@ -261,6 +274,8 @@ enum kind bt_classify(const struct soft_cpu *c, const struct item *i, unsigned m
         return i->z.address_width == 64 && bt_simd_fits(&i->insn, mode) ? K_SIMD : K_FUNCTION;
     if (bt_x87_form(i, mode, &(struct x87_form){ 0 }))
         return K_X87;
+    if (bt_string_fits(i))
+        return K_STRING;
     switch (i->z.mnemonic) {
     case ZYDIS_MNEMONIC_VZEROALL:
     case ZYDIS_MNEMONIC_VZEROUPPER:

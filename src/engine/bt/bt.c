@@ -295,7 +295,7 @@ static const uint8_t *call_function(struct soft_cpu *c, uint64_t offset)
 {
     struct bt *bt = bt_of(c);
     const struct site *s = (const struct site *)(bt->meta + offset);
-    uint64_t drops = c->drops;
+    uint64_t drops = c->drops, count = c->insn_count;
     int r;
 
     bt->functions++;
@@ -307,6 +307,7 @@ static const uint8_t *call_function(struct soft_cpu *c, uint64_t offset)
     c->block_end = &s->insn;
     c->rflags &= ~(uint32_t)X86_RF;
     r = s->insn.fn(c, &s->insn);
+    bt->iterations += c->insn_count - count;
     if (likely(r == SOFT_NEXT && c->block_end && (uint64_t)(uintptr_t)c->tlb == c->words[W_TLB] && c->drops == drops)) {
         soft_io_done(c);
         return bt->rx + s->cont;
@@ -378,6 +379,16 @@ static const uint8_t *call_record(struct soft_cpu *c, uint64_t arg)
 
 /* ---- the dispatcher --------------------------------------------------------------------- */
 
+static int decoded_piece(struct soft_cpu *c)
+{
+    struct bt *bt = bt_of(c);
+    uint64_t count = c->insn_count;
+    int r = soft_run_piece(c);
+
+    bt->decoded += c->insn_count - count;
+    return r;
+}
+
 static int piece(struct soft_cpu *c)
 {
     struct bt *bt = bt_of(c);
@@ -389,13 +400,13 @@ static int piece(struct soft_cpu *c)
 
     bt->plain = false;
     if (!translatable(c) || !within_count(c))
-        return soft_run_piece(c);
+        return decoded_piece(c);
     catch_up(c);
     b = find(c, plain, &r);
     if (r)
         return soft_settle(c, r);
     if (!b)
-        return soft_run_piece(c);
+        return decoded_piece(c);
     prepare(c);
     bt->entries++;
     count = c->insn_count;
@@ -588,6 +599,20 @@ static int vcpu_run(struct vcpu *vcpu)
     return ret ? ret : soft_run(c, piece);
 }
 
+/* Where instructions were executed.  One REP instruction is a call; its
+ * iterations, which the guest's count has too, stand by themselves. */
+static void run_info(struct soft_cpu *c, FILE *f)
+{
+    const struct bt *bt = bt_of(c);
+    uint64_t all = c->insn_count - bt->iterations, outside = bt->functions + bt->decoded;
+    uint64_t inside = all > outside ? all - outside : 0;
+
+    fprintf(f, "cpu %u: executed %llu in translated code (%.3f %%), %llu in functions, %llu in decoded blocks; "
+            "%llu iterations of string instructions\n", c->id, (unsigned long long)inside,
+            all ? 100.0 * (double)inside / (double)all : 0.0, (unsigned long long)bt->functions,
+            (unsigned long long)bt->decoded, (unsigned long long)bt->iterations);
+}
+
 static void vcpu_info(struct vcpu *vcpu, FILE *f)
 {
     struct soft_cpu *c = (struct soft_cpu *)vcpu;
@@ -595,6 +620,7 @@ static void vcpu_info(struct vcpu *vcpu, FILE *f)
 
     soft_blocks_info(c, f);
     bt_tables_info(c, f);
+    run_info(c, f);
     fprintf(f,
             "cpu %u: translated %llu instructions in %u blocks, %zu KiB of code; entries %llu, "
             "functions called %llu, blocks invalidated %llu, cache flushes %llu\n",

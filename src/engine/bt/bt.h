@@ -205,6 +205,7 @@ struct bt {
     uint64_t random;        /* of tests */
     /* counters */
     uint64_t translated, entries, functions, invalidated, fills, remaps;
+    uint64_t decoded, iterations;   /* instructions in decoded blocks, iterations in functions */
     struct bt_calls calls[BT_MNEMONICS];
 };
 
@@ -295,6 +296,9 @@ void bt_emit_probe(struct emit *e, struct memop *m);
 /* Cold: an access that is not aligned but does not cross a page.  Goes on
  * behind the probe at hot; the memop's remaining jumps are to be bound. */
 void bt_emit_unaligned(struct emit *e, struct memop *m, const uint8_t *hot);
+/* For a run of RCX << shift bytes from R10, all in its page.  m->cold may have
+ * jumps already. */
+void bt_emit_run_probe(struct emit *e, struct memop *m, unsigned shift);
 /* For several accesses inside m->size bytes (up to a page) from R10: R11 is to
  * be added to the address of each. */
 void bt_emit_shared_probe(struct emit *e, struct memop *m);

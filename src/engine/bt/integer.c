@@ -243,6 +243,14 @@ static void emit_mov_imm(struct translation *t, struct item *i)
         emit_gs_store(e, H_R11, CTX_GPR(reg));
 }
 
+static void emit_guest_reg(struct emit *e, unsigned host, unsigned reg)
+{
+    if (bt_in_context(reg))
+        emit_gs_load(e, host, CTX_GPR(reg));
+    else
+        emit_mov(e, host, reg);
+}
+
 /* BSWAP; XCHG with the accumulator. */
 static void emit_opcode_reg(struct translation *t, struct item *i)
 {
@@ -297,11 +305,46 @@ static void emit_copy(struct translation *t, struct item *i)
     emit_immediates(e, i);
 }
 
+/* BT, BTS, BTR, BTC [memory], register: the unit of memory that has the bit is
+ * probed, and the offset is cut to that unit. */
+static void emit_bit(struct translation *t, struct item *i)
+{
+    struct emit *e = &t->e;
+    unsigned reg = reg_number(i), size = i->z.operand_width / 8;
+    const ZydisDecodedOperand *m = bt_memory_operand(i);
+    bool atomic = i->z.attributes & ZYDIS_ATTRIB_HAS_LOCK;
+    struct place at = { .base = H_R10, .index = H_RSP };
+
+    bt_emit_save_flags(t, i);
+    t->held = -1;
+    if (!bt_emit_address(e, m, i->z.address_width, i->offset + i->insn.len)) {
+        bt_emit_function(t, i);
+        return;
+    }
+    emit_guest_reg(e, H_R11, reg);
+    if (size == 4)
+        EMIT(e, 0x4d, 0x63, 0xdb);              /* movsxd r11, r11d */
+    EMIT(e, 0x49, 0xc1, 0xfb);                  /* sar r11, log2 of the unit's bits */
+    emit8(e, size == 4 ? 5 : 6);
+    emit_lea(e, H_R10, H_R10, H_R11, size == 4 ? 2 : 3, 0);
+    bt_emit_access(t, i, size, atomic ? size : 0, m->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE);
+    emit_lea(e, H_R10, H_R10, H_R11, 0, 0);
+    emit_guest_reg(e, H_R11, reg);
+    EMIT(e, 0x49, 0x83, 0xe3);                  /* and r11, bits - 1 */
+    emit8(e, size * 8 - 1);
+    bt_emit_flags_for(t, i);
+    bt_access_here(t, i);
+    emit_identity(e, i, &at, 0, H_R11);
+    i->cont = e->p;
+    i->held = t->held;
+}
+
 void bt_emit_integer(struct translation *t, struct item *i)
 {
     switch (i->kind) {
     case K_GENERIC: emit_generic(t, i); break;
     case K_VEX: emit_vex(t, i); break;
+    case K_BIT: emit_bit(t, i); break;
     case K_COPY: emit_copy(t, i); break;
     case K_MOV_IMM: emit_mov_imm(t, i); break;
     case K_OPCODE_REG: emit_opcode_reg(t, i); break;

@@ -3,7 +3,8 @@
  * A block on its way to host code.  The files in the order of the work:
  * translate.c (decoding, the whole block), allow.c (what may be emitted),
  * flags.c (effects and liveness), share.c (which accesses share a probe), and
- * emission: access.c (guest memory), integer.c, branch.c, simd.c, vectors.c.
+ * emission: access.c (guest memory), integer.c, string.c, branch.c, simd.c,
+ * vectors.c.
  */
 #ifndef ENGINE_BT_ITEM_H
 #define ENGINE_BT_ITEM_H
@@ -12,7 +13,7 @@
 #include "engine/soft/simd.h"
 
 enum kind { K_FUNCTION, K_NOP, K_GENERIC, K_VEX, K_SIMD, K_VZERO, K_MXCSR, K_X87, K_SYSTEM, K_COPY,
-            K_MOV_IMM, K_OPCODE_REG, K_LEA,
+            K_MOV_IMM, K_OPCODE_REG, K_LEA, K_BIT, K_STRING,
             K_PUSH_REG, K_PUSH_IMM, K_PUSH_MEM, K_POP, K_LEAVE,
             K_JCC, K_JMP, K_JMP_IND, K_CALL, K_CALL_IND, K_RET };
 
@@ -143,6 +144,8 @@ void bt_emit_access(struct translation *t, struct item *i, unsigned size, unsign
  * False: not expressible. */
 bool bt_emit_operand(struct translation *t, struct item *i, const ZydisDecodedOperand *m, unsigned size,
                      unsigned align, bool write, struct place *at);
+/* An access that its instruction probes itself. */
+struct bt_access *bt_new_access(struct translation *t, struct item *i);
 /* [register + disp], such as the top of the stack. */
 void bt_emit_stack(struct translation *t, struct item *i, unsigned reg, int32_t disp, bool write,
                    struct place *at);
@@ -186,6 +189,10 @@ void bt_emit_simd(struct translation *t, struct item *i);
 
 /* integer.c */
 void bt_emit_integer(struct translation *t, struct item *i);
+
+/* string.c */
+bool bt_string_fits(const struct item *i);
+void bt_emit_string(struct translation *t, struct item *i);
 
 /* branch.c; n: instructions of the block up to and with this one. */
 void bt_emit_branch(struct translation *t, struct item *i, unsigned n);

@@ -121,6 +121,16 @@ void bt_emit_unaligned(struct emit *e, struct memop *m, const uint8_t *hot)
     emit_patch(emit_jmp(e), hot);
 }
 
+void bt_emit_run_probe(struct emit *e, struct memop *m, unsigned shift)
+{
+    EMIT(e, 0x45, 0x89, 0xd3, 0x41, 0x81, 0xe3, 0xff, 0x0f, 0, 0);  /* mov r11d, r10d; and r11d, fff */
+    emit_lea(e, H_R11, H_R11, H_RCX, shift, 0);
+    EMIT(e, 0x49, 0x81, 0xfb, 0x00, 0x10, 0, 0);    /* cmp r11, 4096 */
+    m->cold[m->ncold++] = emit_jcc(e, 7);
+    load_entry(e, m);
+    test_entry(e, m);
+}
+
 void bt_emit_shared_probe(struct emit *e, struct memop *m)
 {
     m->ncold = 0;

@@ -193,7 +193,7 @@ void bt_share(struct translation *t)
             continue;
         if (candidate(i, &a))
             add(t, &open[a.base], n, &a, by_item);
-        if (i->kind == K_FUNCTION || i->kind == K_SYSTEM)
+        if (i->kind == K_FUNCTION || i->kind == K_SYSTEM || i->kind == K_STRING)
             for (unsigned r = 0; r < 16; r++)
                 close(t, &open[r], by_item, r);
         else

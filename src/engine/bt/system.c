@@ -76,6 +76,15 @@ static void emit_cli(struct emit *e, struct item *i, unsigned mode)
     emit_gs_alu(e, 4, CTX(rflags), ~(uint32_t)X86_IF);
 }
 
+static void emit_cld(struct emit *e, struct item *i, unsigned mode)
+{
+    (void)mode;
+    if (i->z.mnemonic == ZYDIS_MNEMONIC_CLD)
+        emit_gs_alu(e, 4, CTX(rflags), ~(uint32_t)X86_DF);
+    else
+        emit_gs_alu(e, 1, CTX(rflags), X86_DF);
+}
+
 /* With an interrupt waiting, its function: that one comes behind the next
  * instruction.  One that arrives now is taken at the next poll, as any. */
 static void emit_sti(struct emit *e, struct item *i, unsigned mode)
@@ -258,6 +267,22 @@ static void emit_mov_cr(struct emit *e, struct item *i, unsigned mode)
     }
 }
 
+/* MOV register, segment register. */
+static bool fits_selector(const struct item *i, unsigned mode)
+{
+    (void)mode;
+    return i->z.opcode == 0x8c && i->op[0].type == ZYDIS_OPERAND_TYPE_REGISTER && i->z.operand_width >= 32;
+}
+
+static void emit_selector(struct emit *e, struct item *i, unsigned mode)
+{
+    (void)mode;
+    EMIT(e, 0x65, 0x44, 0x0f, 0xb7, 0x14, 0x25);    /* movzx r10d, word gs:[selector] */
+    emit32(e, (uint32_t)CTX(s.seg) + i->z.raw.modrm.reg * sizeof(struct seg_state) +
+                  offsetof(struct seg_state, selector));
+    emit_result(e, operand_reg(i, 0));
+}
+
 static void emit_rdpid(struct emit *e, struct item *i, unsigned mode)
 {
     (void)mode;
@@ -292,6 +317,8 @@ static void emit_pause(struct emit *e, struct item *i, unsigned mode)
 #define M(m) .mnemonic = ZYDIS_MNEMONIC_##m
 static const struct system_form forms[] = {
     { M(CLI), SYSTEM_FLAGS, .kernel = true, .emit = emit_cli },
+    { M(CLD), SYSTEM_FLAGS, .emit = emit_cld },
+    { M(STD), SYSTEM_FLAGS, .emit = emit_cld },
     { M(STI), SYSTEM_FLAGS, .kernel = true, .shadow = true, .emit = emit_sti },
     { M(STAC), SYSTEM_FLAGS, .kernel = true, .emit = emit_stac },
     { M(CLAC), SYSTEM_FLAGS, .kernel = true, .emit = emit_clac },
@@ -303,6 +330,7 @@ static const struct system_form forms[] = {
     { M(WRFSBASE), SYSTEM_FLAGS, .fits = fits_base, .emit = emit_wrbase },
     { M(WRGSBASE), SYSTEM_FLAGS, .fits = fits_base, .emit = emit_wrbase },
     { M(MOV), SYSTEM_PLAIN, .kernel = true, .fits = fits_cr, .emit = emit_mov_cr },
+    { M(MOV), SYSTEM_PLAIN, .fits = fits_selector, .emit = emit_selector },
     { M(RDPID), SYSTEM_PLAIN, .emit = emit_rdpid },
     { M(LFENCE), SYSTEM_PLAIN, .emit = emit_fence },
     { M(MFENCE), SYSTEM_PLAIN, .emit = emit_fence },
@@ -316,8 +344,8 @@ const struct system_form *bt_system_form(const struct item *i, unsigned mode)
     for (unsigned n = 0; n < ARRAY_SIZE(forms); n++) {
         const struct system_form *f = &forms[n];
 
-        if (f->mnemonic == i->z.mnemonic)
-            return (f->kernel && (mode & BT_MODE_USER)) || (f->fits && !f->fits(i, mode)) ? NULL : f;
+        if (f->mnemonic == i->z.mnemonic && !(f->kernel && (mode & BT_MODE_USER)) && (!f->fits || f->fits(i, mode)))
+            return f;
     }
     return NULL;
 }

@@ -78,6 +78,9 @@ static void emit_item(struct translation *t, struct item *i, unsigned n)
     case K_FUNCTION:
         bt_emit_function(t, i);
         break;
+    case K_STRING:
+        bt_emit_string(t, i);
+        break;
     case K_PUSH_REG:
     case K_PUSH_IMM:
     case K_PUSH_MEM:
