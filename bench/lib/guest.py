@@ -23,21 +23,8 @@ TEXT_SIZE = 16 << 20
 TREE_FILES = 2000
 PROGRAM_FLAGS = ["-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-pthread"]
 PROMPT = r"root@[^ ]*:/# "
-GUEST_RAM = ("/memfd:guest-ram", "/memfd:memory-backend-memfd")
 CLOCK_TICK = os.sysconf("SC_CLK_TCK")
 VMMS = ["native", "uml", "tcg", "bulkhead"]
-
-
-def overhead(pid):
-    """Resident bytes of a VMM without the guest's RAM."""
-    total, counted = 0, True
-    with open(f"/proc/{pid}/smaps") as smaps:
-        for line in smaps:
-            if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
-                counted = not any(name in line for name in GUEST_RAM)
-            elif counted and line.startswith("Rss:"):
-                total += int(line.split()[1]) << 10
-    return total
 
 
 def cpu_seconds(session):
@@ -309,7 +296,7 @@ def systemd_boot(bench, vmm, results):
             machine.prompt = vm.DISK_PROMPT
             results.add(vmm, 1, "systemd-boot", machine.login())
             if vmm != "uml":
-                results.add(vmm, 1, "memory", overhead(machine.process.pid))
+                results.add(vmm, 1, "memory", machine.overhead())
             machine.send("poweroff -ff\r")
             check_end(machine)
     finally:

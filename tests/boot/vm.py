@@ -34,6 +34,7 @@ BANNER = r"CPU\(s\), busybox\."
 PROMPT = "bulkhead# "
 DISK_PROMPT = "root@debian:~# "
 CTRL_C = "\x03"
+GUEST_RAM = ("/memfd:guest-ram", "/memfd:memory-backend-memfd")
 VMMS = ["bulkhead", "qemu"]
 
 # What a line editor and a BIOS write: control sequences, and lone carriage returns.
@@ -215,6 +216,17 @@ class Machine:
         match = self.expect(r"(?s)^(.*?)" + re.escape(mark) + r">(\d+)", limit)
         self.expect(re.escape(self.prompt), limit)
         return match[1].replace("\r", ""), int(match[2])
+
+    def overhead(self):
+        """Resident bytes of the VMM without the guest's RAM."""
+        total, counted = 0, True
+        with open(f"/proc/{self.process.pid}/smaps") as smaps:
+            for line in smaps:
+                if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
+                    counted = not any(name in line for name in GUEST_RAM)
+                elif counted and line.startswith("Rss:"):
+                    total += int(line.split()[1]) << 10
+        return total
 
     def status(self, limit=LIMIT):
         """Wait for the end of the VMM; returns its exit status (negative: a signal)."""
