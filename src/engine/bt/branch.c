@@ -11,7 +11,7 @@ static void emit_count(struct translation *t, unsigned n)
 
 /* ---- leaving a block ---------------------------------------------------------------------- */
 
-/* R10: target; site: offset of the branch's, or 0. */
+/* R10: target; site: W_SITE of a branch, or 0. */
 static void look_up(struct translation *t, uint32_t site)
 {
     unsigned n = t->nmisses++;
@@ -32,11 +32,25 @@ static void exit_indirect(struct translation *t, struct item *i, unsigned n)
     look_up(t, (uint32_t)((const uint8_t *)s - t->bt->meta));
 }
 
-void bt_emit_far_exit(struct translation *t, int64_t target)
+static void far_exit(struct translation *t, int64_t target, uint32_t site)
 {
     emit_gs_load(&t->e, H_R10, CTX_WORD(W_PAGE));
     emit_lea(&t->e, H_R10, H_R10, -1, 0, (int32_t)target);
-    look_up(t, 0);
+    look_up(t, site);
+}
+
+void bt_emit_far_exit(struct translation *t, int64_t target)
+{
+    far_exit(t, target, 0);
+}
+
+/* The W_SITE of an exit: of a branch that is taken, its own. */
+static uint32_t site_of_exit(const struct translation *t, const struct item *i, int64_t target)
+{
+    if ((i->kind != K_JMP && i->kind != K_CALL && i->kind != K_JCC) ||
+        target != i->offset + i->insn.len + i->op[0].imm.value.s)
+        return 0;
+    return MISS_DIRECT | (i->kind == K_CALL ? MISS_CALL : 0) | (uint32_t)(i - t->items) << MISS_INDEX | i->offset;
 }
 
 static bool in_page(int64_t target)
@@ -57,7 +71,7 @@ void bt_emit_exit(struct translation *t, struct item *i, unsigned n, int64_t tar
                                                     .back = target <= i->offset && !plain, .plain = plain };
         return;
     }
-    bt_emit_far_exit(t, target);
+    far_exit(t, target, site_of_exit(t, i, target));
 }
 
 static void emit_misses(struct translation *t)

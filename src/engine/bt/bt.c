@@ -340,20 +340,22 @@ static const uint8_t *call_link(struct soft_cpu *c, uint64_t offset)
     return bt->rx + b->code;
 }
 
-/* An indirect branch to an address that is not canonical faults itself: take
- * it back and let its function raise the fault. */
+/* A branch to an address that is not canonical faults itself: take it back.  What
+ * a call has written below the stack stays, as on CPUs. */
 static int undo_branch(struct soft_cpu *c)
 {
-    const struct site *s = (const struct site *)(bt_of(c)->meta + c->words[W_SITE]);
-    unsigned opcode = s->opcode;
+    uint64_t w = c->words[W_SITE];
+    bool direct = w & MISS_DIRECT;
+    const struct site *s = direct ? NULL : (const struct site *)(bt_of(c)->meta + w);
+    unsigned opcode = !direct ? s->opcode : w & MISS_CALL ? SITE_CALL : SITE_OTHER;
 
-    c->insn_count -= s->index + 1u;
-    soft_rip(c) = c->words[W_PAGE] + s->offset;
+    c->insn_count -= (direct ? w >> MISS_INDEX & 63 : s->index) + 1;
+    soft_rip(c) = c->words[W_PAGE] + (direct ? w & (MEM_PAGE_SIZE - 1) : s->offset);
     if (opcode == SITE_RET)
         c->gpr[CPU_RSP] -= 8 + (uint16_t)s->insn.imm;
     else if (opcode == SITE_CALL)
         c->gpr[CPU_RSP] += 8;
-    return soft_settle(c, s->insn.fn(c, &s->insn));
+    return soft_settle(c, soft_gp0(c));
 }
 
 static const uint8_t *call_miss(struct soft_cpu *c, uint64_t arg)

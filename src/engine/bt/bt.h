@@ -31,7 +31,7 @@
 enum ctx_word {
     W_PAGE,         /* linear address of the page that holds the running code */
     W_CONT,         /* where translated code goes on after a function */
-    W_SITE,         /* offset in bt->meta of the struct site of an indirect branch */
+    W_SITE,         /* offset in bt->meta of the struct site of an indirect branch; or MISS_* */
     W_RAX, W_RCX,   /* saved in short sequences */
     W_FLAGS,
     W_TARGET,       /* of an indirect branch, or a value to be pushed */
@@ -83,6 +83,16 @@ enum vectors { VECTORS_NONE, VECTORS_LOW, VECTORS_HIGH };
 /* Why translated code was left: value of the code in R11 at `leave`. */
 enum leave { LEAVE_ATTENTION, LEAVE_FUNCTION };
 
+/* Instructions of a block. */
+#define BT_BLOCK_MAX 48
+
+/* W_SITE of a direct branch, which needs no site: where it stands in its page, and
+ * behind MISS_INDEX the instructions of the block before it. */
+#define MISS_DIRECT (1u << 31)
+#define MISS_CALL (1u << 30)
+#define MISS_INDEX 12
+_Static_assert(MEM_PAGE_SIZE == 1u << MISS_INDEX && BT_BLOCK_MAX <= 64, "both fit below MISS_CALL");
+
 /* An instruction that has, or may need, a call of its function. */
 enum { SITE_OTHER, SITE_RET, SITE_CALL };
 struct site {
@@ -133,8 +143,6 @@ static inline unsigned bt_jump_slot(uint64_t target)
     return (unsigned)(target + (target >> 12)) & ((1 << JUMP_TABLE_BITS) - 1);
 }
 
-/* Instructions of a block. */
-#define BT_BLOCK_MAX 48
 #define BT_HASH_BITS 16
 
 struct bt_journal {

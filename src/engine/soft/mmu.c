@@ -366,6 +366,18 @@ static void fill(struct soft_cpu *c, uint64_t la, unsigned view, const struct wa
         c->tables->fill(c, view, tag, e->addend, e->write == tag, w->global);
 }
 
+/* Accesses that did not probe inline: the stack's outside 64-bit mode, above all. */
+static bool from_tlb(const struct soft_cpu *c, uint64_t la, unsigned view, enum access access, struct target *t)
+{
+    const struct tlb_entry *e = &c->tlbs[view][tlb_index(la)];
+
+    if ((access == ACCESS_WRITE ? e->write : e->read) != (la & MEM_PAGE_MASK))
+        return false;
+    t->hva = (uint8_t *)(la + e->addend);
+    t->readonly = false;
+    return true;
+}
+
 /* A translator's tables may still hold what the TLB had to give up. */
 static bool from_tables(struct soft_cpu *c, uint64_t la, unsigned view, enum access access, struct target *t)
 {
@@ -390,7 +402,7 @@ static int find_target(struct soft_cpu *c, uint64_t la, enum access access, bool
 
     if (soft_lma(c) && unlikely(!x86_canonical(la)))
         return soft_gp0(c);
-    if (from_tables(c, la, view, access, t))
+    if (from_tlb(c, la, view, access, t) || from_tables(c, la, view, access, t))
         return 0;
     if (access == ACCESS_WRITE && c->tlbs[view][tlb_index(la)].read == (la & MEM_PAGE_MASK))
         c->stats.no_write++;

@@ -477,7 +477,7 @@ int insn_linear_slow(struct soft_cpu *c, const struct insn *i, unsigned size, bo
 static inline __attribute__((always_inline)) int insn_linear(struct soft_cpu *c, const struct insn *i, unsigned size, bool write, uint64_t *la)
 {
     *la = *gpr64(c, i->base) + (*gpr64(c, i->index) << i->scale) + (uint64_t)(int64_t)i->disp;
-    if (likely((i->flags & INSN_FLAT) && x86_canonical(*la + size - 1)))
+    if (likely((i->flags & INSN_FLAT) && x86_canonical(*la) && x86_canonical(*la + size - 1)))
         return 0;
     return insn_linear_slow(c, i, size, write, la);
 }
