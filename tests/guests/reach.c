@@ -492,7 +492,7 @@ static void judge(const struct site *s, va_t ea)
 	restore(linear(s, ref), s->op->size);
 	run_at(s, ea, &here);
 	wrong = compare(s, la, &w, &at_good, &here);
-	if (w.vec == VEC_DONE)
+	if (w.vec == VEC_DONE || wrong)
 		restore(la, s->op->size);
 	counts[class_of(s, ea, &w)].n++;
 	if (wrong) {
