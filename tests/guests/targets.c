@@ -293,6 +293,41 @@ static void stacks(void)
 #endif
 }
 
+#ifdef __x86_64__
+/*
+ * A 66 before a near branch: Intel's CPUs ignore it, AMD's cut the target to 16
+ * bits (SDM 2A 2.2.1.2, APM 3 JMP).  Low memory holds the end of a snippet
+ * where a cut target goes.
+ */
+static void cut(const char *name, const struct code *c, uptr target, unsigned ring)
+{
+	uptr want = is_intel() ? target : target & 0xffff;
+
+	*(volatile u8 *)(target & 0xffff) = 0xcd;
+	*(volatile u8 *)((target & 0xffff) + 1) = VEC_DONE;
+	for (unsigned n = 0; n < 3; n++)
+		run(&(struct try){ .code = c, .ring = ring, .in.cx = target });
+	CHECK_EQ(name, trap.s.ip, want + 2);
+}
+
+static void vendor(unsigned ring)
+{
+	const struct code *const jump = CODE(".byte 0x66, 0xe9, 2, 0, 0, 0; ud2; int $" STR(VEC_DONE));
+	const struct code *const indirect = CODE(".byte 0x66, 0xff, 0xe1; ud2; int $" STR(VEC_DONE));
+	const struct code *const call = CODE(".byte 0x66, 0xff, 0xd1; ud2; int $" STR(VEC_DONE));
+
+	topic("SDM 2A JMP, CALL; APM 3 JMP");
+	page_map(&pt, 0, 0, PTE_P | PTE_W | PTE_U);
+	if (is_intel())
+		cut("66 jmp", jump, jump->start + 8, ring);
+	cut("66 jmp of a register", indirect, indirect->start + 5, ring);
+	cut("66 call of a register", call, call->start + 5, ring);
+	CHECK_EQ("66 call, what it pushes",
+		 (uptr)(ring ? stack3 : stack0) + STACK_SIZE - 256 - trap.s.sp, is_intel() ? 8 : 2);
+	page_map(&pt, 0, (uptr)zero_frame, PTE_P | PTE_W | PTE_U);
+}
+#endif
+
 static void all(unsigned ring)
 {
 	topic("SDM 2A JMP, CALL, 2B RET, 3A 4.7");
@@ -306,6 +341,7 @@ static void all(unsigned ring)
 #ifdef __x86_64__
 	lower_end(ring);
 	wrap(ring);
+	vendor(ring);
 #endif
 }
 

@@ -241,6 +241,42 @@ static void test_split_locks(void)
     tell("lose none", (uint32_t)get64(DATA + 62) == NCPUS * ROUNDS && get64(DATA + 0xffc) == NCPUS * ROUNDS);
 }
 
+/* A word beside code, where each store takes the slow path: another vCPU sees
+ * it whole. */
+static void test_whole_words(void)
+{
+    static const uint8_t writer[] = {
+        0x48, 0x89, 0x01,                   /* 1: mov %rax, (%rcx) */
+        0x48, 0xf7, 0xd0,                   /* not %rax */
+        0xff, 0xca, 0x75, 0xf6,             /* dec %edx; jnz 1b */
+        END };
+    static const uint8_t reader[] = {
+        0x48, 0x8b, 0x01,                   /* 1: mov (%rcx), %rax */
+        0x48, 0x8d, 0x58, 0x01,             /* lea 1(%rax), %rbx: 0 or 1 */
+        0x48, 0x83, 0xfb, 0x01,             /* cmp $1, %rbx */
+        0x77, 0x09,                         /* ja 2f */
+        0xff, 0xca, 0x75, 0xef,             /* dec %edx; jnz 1b */
+        END,
+        0xb0, 0x55, 0xe6, DONE_PORT, 0xf4 };    /* 2: torn */
+    const void *code[NCPUS] = { writer, reader };
+    const size_t size[NCPUS] = { sizeof(writer), sizeof(reader) };
+    pthread_t thread[NCPUS];
+
+    for (unsigned n = 0; n < NCPUS; n++) {
+        struct vcpu_state s = start(n, code[n], size[n]);
+
+        s.gpr[CPU_RCX] = CODE + 0x800;
+        s.gpr[CPU_RDX] = n ? 40 * ROUNDS : 20 * ROUNDS;
+        set_state(n, &s);
+    }
+    put64(CODE + 0x800, 0);
+    for (unsigned n = 0; n < NCPUS; n++)
+        pthread_create(&thread[n], NULL, run_thread, (void *)(uintptr_t)n);
+    for (unsigned n = 0; n < NCPUS; n++)
+        pthread_join(thread[n], NULL);
+    tell("a word beside code is never seen half written", results[0] == ENDED && results[1] == ENDED);
+}
+
 /* One waits in HLT for ever: the other may run alone, and code may change. */
 static void test_halted(void)
 {
@@ -275,6 +311,7 @@ void test_small(void)
     test_no_addend();
     test_dirty_log();
     test_split_locks();
+    test_whole_words();
     test_halted();
     destroy_vm();
 }
