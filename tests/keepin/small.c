@@ -151,6 +151,30 @@ static void test_no_addend(void)
          get64(DATA) == 0x1234 && get64(DATA + 8) == 1000 && get64(DATA + 16) == 1000 && get64(DATA + 0x7f8) == 1000);
 }
 
+/* ---- rule 5: the A20 gate ------------------------------------------------------------------- */
+
+/* The same load, with DATA + 1 MiB once its own and once another name of DATA. */
+static void test_a20(void)
+{
+    static const uint8_t code[] = { 0x8b, 0x01, 0x8b, 0x19, END };     /* mov (%rcx), %eax; mov (%rcx), %ebx */
+    bool good = true;
+
+    put64(DATA, 1);
+    put64(DATA + MiB, 2);
+    for (unsigned round = 0; round < 6; round++) {
+        struct vcpu_state s = start(0, code, sizeof(code));
+
+        engine_bt.set_a20(st.vm, round % 3 != 2);
+        s.gpr[CPU_RCX] = DATA + MiB;
+        set_state(0, &s);
+        good &= run_guest(0) == ENDED;
+        engine_bt.vcpu_get_state(st.vcpu[0], &s);
+        good &= s.gpr[CPU_RBX] == (round % 3 == 2 ? 1 : 2);
+    }
+    engine_bt.set_a20(st.vm, true);
+    tell("the A20 gate counts at once", good);
+}
+
 /* ---- rule 7: the dirty log ------------------------------------------------------------------- */
 
 static bool logged(const uint64_t *bits, uint64_t gpa)
@@ -309,6 +333,7 @@ void test_small(void)
     build();
     test_signal_stack();
     test_no_addend();
+    test_a20();
     test_dirty_log();
     test_split_locks();
     test_whole_words();
