@@ -267,19 +267,26 @@ static struct want model(const struct site *s, va_t ea)
 
 /* ---- a run ---- */
 
-/* Registers such that the operand is at `ea`. */
+#define BITS_AWAY 0x3000	/* bytes; other pages of other kinds */
+#define IN_AX ((uptr)0x1122334455667788ull)
+
+/* Registers such that the access is at `ea`. */
 static struct state registers(const struct site *s, va_t ea)
 {
 	const u32 index = 0x1110;
 	unsigned flags = s->op->flags;
 	struct state in = {
-		.ax = (uptr)0x1122334455667788ull, .bx = (uptr)0x99aabbccddeeff01ull,
+		.ax = IN_AX, .bx = (uptr)0x99aabbccddeeff01ull,
 		.cx = 3, .dx = 0x0badcafe, .bp = 0x77, .si = stack_page + 0x400, .di = stack_page + 0x800,
 		.sp = stack_page + 0xf00, .flags = FL_CF | FL_ZF,
 	};
 
 	if (s->prefix == 0xf3)
 		in.cx = 1;
+	if (flags & BITS) {
+		in.ax = 8 * BITS_AWAY + 5;
+		ea -= BITS_AWAY;
+	}
 	if (flags & STACK)
 		in.sp = ea + (flags & W ? s->op->size : 0);
 	else if (flags & FRAME)
@@ -412,7 +419,7 @@ static bool unchanged(const struct result *r)
 	const struct state *s = &r->t.s;
 
 	return s->cx == none.cx && !s->sp && !s->bp && !s->si && !s->di &&
-	       s->ax == (uptr)0x1122334455667788ull;
+	       (s->ax == IN_AX || s->ax == 8 * BITS_AWAY + 5);
 }
 
 /* ---- verdict ---- */

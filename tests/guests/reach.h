@@ -20,6 +20,7 @@ enum {
 	LOCKS = 128,		/* LOCK is legal */
 	AVX = 256, AVX512 = 512,
 	NO_OVERRIDE = 1024,	/* ES:rDI */
+	BITS = 2048,		/* at the operand's address and a bit offset in rAX */
 };
 
 #define P_NONE "none"
@@ -76,6 +77,8 @@ M(xadd4, 4, RW | LOCKS, P_ALL, "xadd %eax, \\m")			\
 M(cmpxchg4, 4, RW | LOCKS, P_ALL, "cmpxchg %ebx, \\m")			\
 M(cmpxchg8b, 8, RW | LOCKS, P_ALL, "cmpxchg8b \\m")			\
 M(bts4, 4, RW | LOCKS, P_ALL, "btsl $7, \\m")				\
+M(bt4_far, 4, R | BITS, P_ALL, "bt %eax, \\m")				\
+M(bts4_far, 4, RW | LOCKS | BITS, P_ALL, "bts %eax, \\m")		\
 M(cmp4, 4, R, P_ALL, "cmp %eax, \\m")					\
 M(add_from4, 4, R, P_ALL, "add \\m, %eax")				\
 M(test1, 1, R, P_WIDE, "testb $1, \\m")					\
@@ -148,6 +151,7 @@ M(xchg8, 8, RW | LOCKS, P_WIDE, "xchg %rax, \\m")			\
 M(cmpxchg8, 8, RW | LOCKS, P_WIDE, "cmpxchg %rbx, \\m")			\
 M(cmpxchg16b, 16, RW | LOCKS | ALIGNED, P_ALL, "cmpxchg16b \\m")	\
 M(bts8, 8, RW | LOCKS, P_WIDE, "btsq $60, \\m")				\
+M(btr8_far, 8, RW | LOCKS | BITS, P_WIDE, "btr %rax, \\m")		\
 M(cmp8, 8, R, P_WIDE, "cmpq $77, \\m")					\
 M(cmov8, 8, R, P_WIDE, "cmovc \\m, %rax")				\
 M(push_m, 8, R, P_NONE ",0x67,0x64,0x65", "push \\m")			\

@@ -7,6 +7,13 @@
  */
 #include "guest.h"
 
+/* Memory operands by 64-bit registers where there are: others are done another way. */
+#ifdef __x86_64__
+#define R "r"
+#else
+#define R "e"
+#endif
+
 static u8 image[4096] __attribute__((aligned(64)));
 static u8 area[4096] __attribute__((aligned(64)));
 static unsigned ring;
@@ -91,9 +98,9 @@ static void check_pointers(const char *name, struct pointers p, uptr at, uptr da
 		      (!p.ds || (!no_selectors() && has_data && p.ds == ds)));
 }
 
-#define LOOP "fninit; mov $60, %ebp; 8: flds (%ecx); fstp %st; dec %ebp; jnz 8b; fninit; "
+#define LOOP "fninit; mov $60, %ebp; 8: flds (%" R "cx); fstp %st; dec %ebp; jnz 8b; fninit; "
 #define POINTERS(name, save, wide, of, n) do {				\
-	const struct code *c_ = CODE(LOOP "mov $60, %ebp; 8: 1: flds (%ecx); " save		\
+	const struct code *c_ = CODE(LOOP "mov $60, %ebp; 8: 1: flds (%" R "cx); " save		\
 				     "; fninit; dec %ebp; jnz 8b");	\
 	memset(image, 0xaa, sizeof(image));				\
 	memset(image + 512, 0, 64);					\
@@ -108,29 +115,29 @@ static void check_pointers(const char *name, struct pointers p, uptr at, uptr da
 static void pointers(void)
 {
 	topic("SDM 1 8.1.8, 2A FNSTENV, FXSAVE");
-	POINTERS("fnstenv", "fnstenv (%edi)", false, of_environment(image), 28);
-	POINTERS("fnsave", "fnsave (%edi)", false, of_environment(image), 108);
-	POINTERS("fxsave", "fxsave (%edi)", false, of_image(image, false), 512);
+	POINTERS("fnstenv", "fnstenv (%" R "di)", false, of_environment(image), 28);
+	POINTERS("fnsave", "fnsave (%" R "di)", false, of_environment(image), 108);
+	POINTERS("fxsave", "fxsave (%" R "di)", false, of_image(image, false), 512);
 #ifdef __x86_64__
 	POINTERS("fxsave64", "fxsave64 (%rdi)", true, of_image(image, true), 512);
 #endif
 	if (!has1c(26))
 		return;
-	POINTERS("xsave", "xor %edx, %edx; xsave (%edi)", false, of_image(image, false), 576);
+	POINTERS("xsave", "xor %edx, %edx; xsave (%" R "di)", false, of_image(image, false), 576);
 #ifdef __x86_64__
 	POINTERS("xsave64", "xor %edx, %edx; xsave64 (%rdi)", true, of_image(image, true), 576);
 #endif
 	if (cpuid(0xd, 1).a & 1)
-		POINTERS("xsaveopt", "xor %edx, %edx; xsaveopt (%edi)", false, of_image(image, false), 576);
+		POINTERS("xsaveopt", "xor %edx, %edx; xsaveopt (%" R "di)", false, of_image(image, false), 576);
 	if (cpuid(0xd, 1).a & 2)
-		POINTERS("xsavec", "xor %edx, %edx; xsavec (%edi)", false, of_image(image, false), 576);
+		POINTERS("xsavec", "xor %edx, %edx; xsavec (%" R "di)", false, of_image(image, false), 576);
 }
 
 /* An error keeps all of them; it is pending until an instruction waits. */
 static void pointers_of_errors(void)
 {
 	static const u16 unmasked = 0x37b;
-	const struct code *c = CODE(LOOP "fldcw (%esi); fld1; 1: fdivs (%ecx); fnstenv (%edi); fninit");
+	const struct code *c = CODE(LOOP "fldcw (%" R "si); fld1; 1: fdivs (%" R "cx); fnstenv (%" R "di); fninit");
 
 	topic("SDM 1 8.1.8, 8.7");
 	memset(image, 0xaa, sizeof(image));
@@ -149,7 +156,7 @@ static void images(void)
 	memset(area, 0x11, 64);
 	memset(image, 0xaa, sizeof(image));
 	memset(image + 512, 0, 64);
-	RUN(HOT("movups (%ecx), %xmm0; movups (%ecx), %xmm7; fninit; fxsave (%edi)"), .ring = ring,
+	RUN(HOT("movups (%" R "cx), %xmm0; movups (%" R "cx), %xmm7; fninit; fxsave (%" R "di)"), .ring = ring,
 	    .in.cx = (uptr)area, .in.di = (uptr)image);
 	CHECK("fxsave shows xmm0", *(u64 *)(image + 160) == 0x1111111111111111);
 	CHECK("fxsave shows no address", !leaks(image, 512));
@@ -166,7 +173,7 @@ static void tables(void)
 	topic("SDM 2B SGDT, SIDT, SLDT, STR, SMSW");
 	memset(&gdtr, 0xaa, sizeof(gdtr));
 	memset(&idtr, 0xaa, sizeof(idtr));
-	RUN(HOT("sgdt (%ecx); sidt (%edx)"), .ring = ring, .in.cx = (uptr)&gdtr, .in.dx = (uptr)&idtr);
+	RUN(HOT("sgdt (%" R "cx); sidt (%" R "dx)"), .ring = ring, .in.cx = (uptr)&gdtr, .in.dx = (uptr)&idtr);
 	CHECK_EQ("base of the GDT", gdtr.base, (uptr)gdt);
 	CHECK_EQ("its limit", gdtr.limit, GDT_ENTRIES * 8 - 1);
 	CHECK_EQ("limit of the IDT", idtr.limit, 256 * 2 * WORD - 1);
@@ -177,7 +184,7 @@ static void tables(void)
 	SHOWS("str", "str %eax", ax, SEL_TSS, .in.ax = ~0ul);
 	SHOWS("smsw", "smsw %ax", ax, cr0_read() & 0xffff);
 	area[0] = area[1] = area[2] = 0xaa;
-	RUN(HOT("smsw (%ecx)"), .ring = ring, .in.cx = (uptr)area);
+	RUN(HOT("smsw (%" R "cx)"), .ring = ring, .in.cx = (uptr)area);
 	CHECK_EQ("smsw to memory", *(u16 *)area, cr0_read() & 0xffff);
 	CHECK_EQ("two bytes of it", area[2], 0xaa);
 }
@@ -209,7 +216,7 @@ static void umip(void)
 {
 	static const char *const name[] = { "sgdt", "sidt", "sldt", "str", "smsw" };
 	const struct code *const code[] = {
-		CODE("sgdt (%ecx)"), CODE("sidt (%ecx)"), CODE("sldt (%ecx)"), CODE("str (%ecx)"), CODE("smsw (%ecx)"),
+		CODE("sgdt (%" R "cx)"), CODE("sidt (%" R "cx)"), CODE("sldt (%" R "cx)"), CODE("str (%" R "cx)"), CODE("smsw (%" R "cx)"),
 	};
 	uptr cr4 = cr4_read();
 

@@ -16,7 +16,7 @@
 enum { PML4 = 0x1000, PDPT = 0x2000, PD = 0x3000, PDPT2 = 0x4000, PD2 = 0x5000, PT2 = 0x6000, IDT = 0x8000,
        GDT = 0x9000, TSS = 0xa000, STUBS = 0xc000, IST = 0x14000, CODE = 0x20000, DATA = 0x200000 };
 #define ENDED 0xaa          /* of code that came to its end */
-#define OUTSIDE (1ULL << 60)
+#define OUTSIDE (1ULL << 60)    /* an address that is not canonical, with this bit */
 
 static void put64(uint64_t gpa, uint64_t v)
 {
@@ -88,8 +88,9 @@ static struct vcpu_state start(unsigned n, const void *code, size_t size)
 
 /* ---- rule 2: the signal stack --------------------------------------------------------- */
 
-/* A fault with the guest's stack pointer inside the signal stack: the frame
- * goes to the top all the same. */
+/* A fault of the host's, with the guest's stack pointer inside the signal stack:
+ * the frame goes to the top all the same.  The same page is read before, since
+ * else the address would only be a miss. */
 static void test_signal_stack(void)
 {
     static const uint8_t code[] = { 0x48, 0x8b, 0x01, END };    /* mov (%rcx), %rax */
@@ -98,12 +99,12 @@ static void test_signal_stack(void)
     uint8_t *stack;
     bool same = true;
 
-    page(0)->immediate_exit = true;
+    s.gpr[CPU_RCX] = DATA;
+    set_state(0, &s);
     run_guest(0);
-    page(0)->immediate_exit = false;
     stack = bt_of(cpu(0))->signal_stack;
     memset(stack, 0xa5, inside + 0x100);
-    s.gpr[CPU_RCX] = OUTSIDE;
+    s.gpr[CPU_RCX] = DATA | OUTSIDE;
     s.gpr[CPU_RSP] = (uint64_t)(uintptr_t)(stack + inside);
     set_state(0, &s);
     tell("a fault with the stack pointer in the signal stack", run_guest(0) == VEC_GP);
