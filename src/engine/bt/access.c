@@ -57,18 +57,24 @@ void bt_emit_flags_for(struct translation *t, const struct item *i)
 
 struct site *bt_new_site(struct translation *t, const struct item *i)
 {
-    struct site *s = &t->b->sites[t->b->nsites++];
+    struct site *s = &t->sites[t->b.nsites++];
+    unsigned index = (unsigned)(i - t->items);
 
-    *s = (struct site){ .insn = i->insn, .offset = i->offset, .index = (uint8_t)(i - t->items),
-                        .mnemonic = (uint16_t)i->z.mnemonic,
-                        .opcode = i->kind == K_RET ? SITE_RET : i->kind == K_CALL_IND ? SITE_CALL : SITE_OTHER };
+    *s = (struct site){ .offset = i->offset, .index = (uint8_t)index,
+                        .kind = (uint8_t)(bt_live_behind(t, index) << SITE_LIVE_SHIFT) };
+    if (i->kind == K_RET) {
+        s->kind |= SITE_RET;
+        s->cont = (uint16_t)i->insn.imm;
+    } else if (i->kind == K_CALL_IND) {
+        s->kind |= SITE_CALL;
+    }
     return s;
 }
 
-static void emit_call(struct translation *t, struct site *s)
+static void emit_call(struct translation *t, const struct site *s)
 {
-    emit_imm64(&t->e, H_R11, (uint64_t)((const uint8_t *)s - t->bt->meta));
-    emit_patch(emit_jmp(&t->e), t->bt->slow[bt_live_behind(t, s->index)]);
+    emit_imm64(&t->e, H_R11, bt_site_id(t, s));
+    emit_patch(emit_jmp(&t->e), t->bt->slow[!!(s->kind & SITE_SAVED)][s->kind >> SITE_LIVE_SHIFT]);
 }
 
 void bt_emit_function(struct translation *t, struct item *i)
@@ -76,8 +82,11 @@ void bt_emit_function(struct translation *t, struct item *i)
     struct site *s = bt_new_site(t, i);
 
     bt_emit_flags(t, X86_FLAGS_ARITH);
+    s->kind = (uint8_t)((s->kind & ~SITE_BRANCH) | SITE_FUNCTION);
+    s->host = t->b.nfunctions;
+    t->functions[t->b.nfunctions++] = (struct bt_function){ .insn = i->insn, .mnemonic = (uint16_t)i->z.mnemonic };
     emit_call(t, s);
-    s->cont = bt_code_offset(t, t->e.p);
+    s->cont = bt_place(t, t->e.p);
     t->held = -1;
 }
 
@@ -176,7 +185,7 @@ void bt_emit_free_r11(struct translation *t, struct place *at)
 
 void bt_access_here(struct translation *t, struct item *i)
 {
-    i->access[i->naccess - 1].site->host = bt_code_offset(t, t->e.p);
+    i->access[i->naccess - 1].site->host = bt_place(t, t->e.p);
 }
 
 void bt_emit_trap(struct translation *t, struct item *i)
@@ -193,22 +202,25 @@ void bt_emit_trap(struct translation *t, struct item *i)
 static void cold_access(struct translation *t, struct item *i, struct bt_access *a)
 {
     struct emit *e = &t->e;
+    struct site *s = a->site;
 
+    if (a->saved)
+        s->kind |= SITE_SAVED;
     if (a->mem.size && a->mem.unaligned)
         bt_emit_unaligned(e, &a->mem, a->hot);
-    /* A host fault comes here, a miss behind what is to be undone. */
-    a->site->cold = bt_code_offset(t, e->p);
+    if (!a->mem.ncold)      /* a host fault goes to the function by itself (on_fault) */
+        return;
     for (unsigned n = 0; n < a->mem.ncold; n++)
         emit_here(e, a->mem.cold[n]);
-    if (a->saved)
-        bt_emit_restore_flags(e);
-    emit_call(t, a->site);
-    a->site->cont = bt_code_offset(t, e->p);
+    emit_call(t, s);
     if (!i->cont)
         return;
-    if (i->held >= 0)
+    s->cont = bt_place(t, i->cont);
+    if (i->held >= 0) {
+        s->cont = bt_place(t, e->p);
         emit_gs_load(e, H_R11, CTX_WORD(W_SHARED + i->held));
-    emit_patch(emit_jmp(e), i->cont);
+        emit_patch(emit_jmp(e), i->cont);
+    }
 }
 
 void bt_emit_cold(struct translation *t, struct item *i)

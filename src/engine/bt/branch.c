@@ -29,7 +29,7 @@ static void exit_indirect(struct translation *t, struct item *i, unsigned n)
     const struct site *s = i->naccess ? i->access[i->naccess - 1].site : bt_new_site(t, i);
 
     emit_count(t, n);
-    look_up(t, (uint32_t)((const uint8_t *)s - t->bt->meta));
+    look_up(t, bt_site_id(t, s));
 }
 
 static void far_exit(struct translation *t, int64_t target, uint32_t site)
@@ -63,12 +63,11 @@ void bt_emit_exit(struct translation *t, struct item *i, unsigned n, int64_t tar
     struct emit *e = &t->e;
 
     emit_count(t, n);
-    if (in_page(target) && t->nlinks < BT_LINKS) {
-        uint8_t *at = emit_jmp(e);
+    if (in_page(target) && t->b.nlinks < BT_LINKS) {
+        unsigned flags = plain ? LINK_PLAIN : target <= i->offset ? LINK_BACK : 0;
 
-        t->links[t->nlinks].at = at;
-        t->links[t->nlinks++].link = (struct link){ .patch = bt_code_offset(t, at), .target = (uint16_t)target,
-                                                    .back = target <= i->offset && !plain, .plain = plain };
+        t->links[t->b.nlinks++] = (struct link){ .patch = bt_place(t, emit_jmp(e)),
+                                                 .target = (uint16_t)((unsigned)target | flags) };
         return;
     }
     far_exit(t, target, site_of_exit(t, i, target));
@@ -80,28 +79,22 @@ static void emit_misses(struct translation *t)
 
     for (unsigned n = 0; n < t->nmisses; n++) {
         emit_here(e, t->misses[n].at);
-        if (t->misses[n].flags)
-            bt_emit_restore_flags(e);
-        else
-            emit_gs_load(e, H_RCX, CTX_WORD(W_RCX));
         emit_imm64(e, H_R11, t->misses[n].site);
-        emit_patch(emit_jmp(e), t->bt->miss);
+        emit_patch(emit_jmp(e), t->misses[n].flags ? t->bt->miss_flags : t->bt->miss_rcx);
     }
 }
 
-bool bt_emit_links(struct translation *t)
+void bt_emit_links(struct translation *t)
 {
-    struct link *l = bt_meta_alloc(t->bt, t->nlinks * sizeof(*l));
     struct emit *e = &t->e;
 
     emit_misses(t);
-    for (unsigned n = 0; l && n < t->nlinks; n++) {
-        l[n] = t->links[n].link;
-        emit_here(e, t->links[n].at);
-        emit_imm64(e, H_R11, (uint64_t)((uint8_t *)&l[n] - t->bt->meta));
+    t->b.stubs = bt_place(t, e->p);
+    for (unsigned n = 0; n < t->b.nlinks; n++) {
+        emit_here(e, t->start + t->links[n].patch);
+        emit_imm64(e, H_R11, BT_ID(bt_meta_next(t->bt), n));    /* BT_STUB_BYTES with the jump */
         emit_patch(emit_jmp(e), t->bt->link);
     }
-    return l;
 }
 
 /* ---- the stack ------------------------------------------------------------------------------- */

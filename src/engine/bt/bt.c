@@ -79,8 +79,7 @@ static struct bt_space *present_space(struct soft_cpu *c)
 
     if (unlikely(s->gen != c->fetch_gen)) {
         memset(&s->jumps, 0, sizeof(s->jumps));
-        /* Address 0 belongs to slot 0, address 1 to slot 1. */
-        s->jumps.target[0] = 1;
+        bt_jump_empty(&s->jumps, 0);
         s->gen = c->fetch_gen;
     }
     return s;
@@ -131,7 +130,7 @@ static struct tblock *find_in_page(struct soft_cpu *c, const struct ftlb_entry *
 static struct tblock *find(struct soft_cpu *c, bool plain, int *r)
 {
     struct bt *bt = bt_of(c);
-    uint64_t pc = soft_rip(c), flushes = bt->flushes;
+    uint64_t pc = soft_rip(c);
     unsigned offset = pc & (MEM_PAGE_SIZE - 1), mode = block_mode(c) | (plain ? BT_MODE_PLAIN : 0);
     const struct ftlb_entry *page;
     struct tblock *b;
@@ -140,8 +139,6 @@ static struct tblock *find(struct soft_cpu *c, bool plain, int *r)
     if (*r)
         return NULL;
     b = find_in_page(c, page, offset, mode);
-    if (!b && bt->flushes != flushes && !soft_fetch_page(c, pc, &page))
-        b = find_in_page(c, page, offset, mode);
     if (b && !bt->unchained && !plain)
         enter_jump(c, pc, b);
     return b;
@@ -270,13 +267,13 @@ static const uint8_t *go_on(struct soft_cpu *c)
 }
 
 /* The function's result asks for more than to go on behind it. */
-static const uint8_t *settle_function(struct soft_cpu *c, const struct site *s, int r)
+static const uint8_t *settle_function(struct soft_cpu *c, const struct bt_function *f, int r)
 {
     const uint8_t *code = NULL;
+    unsigned mnemonic = f->mnemonic;    /* f goes with its block if that is evicted */
 
-    c->insn_count += s->index;
     if (r == SOFT_NEXT || r == SOFT_STOP)
-        soft_rip(c) += s->insn.len;
+        soft_rip(c) += f->insn.len;
     if (r == SOFT_NEXT || r == SOFT_STOP || r == SOFT_JUMP)
         c->insn_count++;
     if (r == SOFT_AGAIN)
@@ -285,47 +282,65 @@ static const uint8_t *settle_function(struct soft_cpu *c, const struct site *s, 
     if (likely(!c->pending_exit && r != SOFT_AGAIN))
         code = go_on(c);
     if (!code)
-        bt_of(c)->calls[s->mnemonic].left++;
+        bt_of(c)->calls[mnemonic].left++;
     return code;
+}
+
+/* Where code of a block goes on behind a site, or NULL: by a look-up. */
+static const uint8_t *behind(const struct bt *bt, const struct tblock *b, const struct site *s)
+{
+    return s->cont && (s->kind & SITE_BRANCH) != SITE_RET ? bt->rx + b->start + s->cont : NULL;
 }
 
 /* Called from translated code, by the `slow` trampoline.  A block does not go
  * on if rights were dropped, since its shared probes would not notice. */
-static const uint8_t *call_function(struct soft_cpu *c, uint64_t offset)
+static const uint8_t *call_function(struct soft_cpu *c, uint64_t id)
 {
     struct bt *bt = bt_of(c);
-    const struct site *s = (const struct site *)(bt->meta + offset);
+    const struct tblock *b = bt_block(bt, (uint32_t)id);
+    const struct site *s = &bt_sites(b)[bt_number((uint32_t)id)];
+    const uint8_t *cont = behind(bt, b, s);
+    const struct bt_function *f;
     uint64_t drops = c->drops, count = c->insn_count;
+    bool stale;
     int r;
 
-    bt->functions++;
-    if (s->cold)
-        bt->calls[s->mnemonic].missed++;
-    else
-        bt->calls[s->mnemonic].always++;
     soft_rip(c) = c->words[W_PAGE] + s->offset;
-    c->block_end = &s->insn;
-    c->rflags &= ~(uint32_t)X86_RF;
-    r = s->insn.fn(c, &s->insn);
-    bt->iterations += c->insn_count - count;
-    if (likely(r == SOFT_NEXT && c->block_end && (uint64_t)(uintptr_t)c->tlb == c->words[W_TLB] && c->drops == drops)) {
-        soft_io_done(c);
-        return bt->rx + s->cont;
+    f = bt_lowered(c, (uint32_t)id, &stale);
+    if (unlikely(!f)) {
+        c->insn_count += s->index;
+        c->pending_exit = 0;
+        return go_on(c);
     }
-    return settle_function(c, s, r);
+    bt->functions++;
+    if (s->kind & SITE_FUNCTION)
+        bt->calls[f->mnemonic].always++;
+    else
+        bt->calls[f->mnemonic].missed++;
+    c->block_end = &f->insn;
+    c->rflags &= ~(uint32_t)X86_RF;
+    r = f->insn.fn(c, &f->insn);
+    bt->iterations += c->insn_count - count;
+    if (likely(r == SOFT_NEXT && c->block_end && (uint64_t)(uintptr_t)c->tlb == c->words[W_TLB] &&
+               c->drops == drops && cont && !stale)) {
+        soft_io_done(c);
+        return cont;
+    }
+    c->insn_count += s->index;
+    return settle_function(c, f, r);
 }
 
 /* A direct jump between blocks of one page, once its target is known. */
-static const uint8_t *call_link(struct soft_cpu *c, uint64_t offset)
+static const uint8_t *call_link(struct soft_cpu *c, uint64_t id)
 {
     struct bt *bt = bt_of(c);
-    struct link *l = (struct link *)(bt->meta + offset);
-    uint64_t flushes = bt->flushes;
-    bool plain = l->plain;
+    const struct link *l = &bt_links(bt_block(bt, (uint32_t)id))[bt_number((uint32_t)id)];
+    uint64_t discards = bt->discards;
+    bool plain = l->target & LINK_PLAIN;
     struct tblock *b;
     int r;
 
-    soft_rip(c) = c->words[W_PAGE] + l->target;
+    soft_rip(c) = c->words[W_PAGE] + (l->target & LINK_TARGET);
     c->pending_exit = 0;
     catch_up(c);
     b = find(c, plain, &r);
@@ -334,26 +349,26 @@ static const uint8_t *call_link(struct soft_cpu *c, uint64_t offset)
     bt->plain = plain;
     if (!b || bt->unchained)
         return NULL;
-    if (bt->flushes == flushes)
-        emit_patch(bt->rw + l->patch, bt->rw + (l->back ? b->code : b->body));
+    if (bt->discards == discards)   /* else the link may be gone */
+        bt_link_bind(bt, (uint32_t)id, b);
     bt->plain = false;
-    return bt->rx + b->code;
+    return bt->rx + b->start + b->code;
 }
 
 /* A branch to an address that is not canonical faults itself: take it back.  What
  * a call has written below the stack stays, as on CPUs. */
 static int undo_branch(struct soft_cpu *c)
 {
-    uint64_t w = c->words[W_SITE];
+    uint32_t w = (uint32_t)c->words[W_SITE];
     bool direct = w & MISS_DIRECT;
-    const struct site *s = direct ? NULL : (const struct site *)(bt_of(c)->meta + w);
-    unsigned opcode = !direct ? s->opcode : w & MISS_CALL ? SITE_CALL : SITE_OTHER;
+    const struct site *s = direct ? NULL : &bt_sites(bt_block(bt_of(c), w))[bt_number(w)];
+    unsigned branch = !direct ? s->kind & SITE_BRANCH : w & MISS_CALL ? SITE_CALL : SITE_OTHER;
 
     c->insn_count -= (direct ? w >> MISS_INDEX & 63 : s->index) + 1;
     soft_rip(c) = c->words[W_PAGE] + (direct ? w & (MEM_PAGE_SIZE - 1) : s->offset);
-    if (opcode == SITE_RET)
-        c->gpr[CPU_RSP] -= 8 + (uint16_t)s->insn.imm;
-    else if (opcode == SITE_CALL)
+    if (branch == SITE_RET)
+        c->gpr[CPU_RSP] -= 8u + s->cont;
+    else if (branch == SITE_CALL)
         c->gpr[CPU_RSP] += 8;
     return soft_settle(c, soft_gp0(c));
 }
@@ -451,16 +466,25 @@ static struct soft_cpu *cpu_at(uintptr_t pc)
     return pc - (uintptr_t)bt_of(c)->rx < bt_of(c)->code_size ? c : NULL;
 }
 
+/* The trampoline that calls the site's function; R11 has to be the id. */
+static const uint8_t *call_of_site(const struct bt *bt, uint32_t id)
+{
+    unsigned kind = bt_sites(bt_block(bt, id))[bt_number(id)].kind;
+
+    return bt->rx + (bt->slow[!!(kind & SITE_SAVED)][kind >> SITE_LIVE_SHIFT] - bt->rw);
+}
+
 static void on_fault(int sig, siginfo_t *info, void *opaque)
 {
     ucontext_t *uc = opaque;
     uintptr_t pc = (uintptr_t)uc->uc_mcontext.gregs[REG_RIP];
     struct soft_cpu *c = cpu_at(pc);
-    const struct site *s = c ? bt_find_site(bt_of(c), pc) : NULL;
+    uint32_t id = c ? bt_find_site(bt_of(c), pc) : 0;
     const struct sigaction *old = old_action_of(sig);
 
-    if (s) {
-        uc->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)(bt_of(c)->rx + s->cold);
+    if (id) {
+        uc->uc_mcontext.gregs[REG_R11] = id;
+        uc->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)call_of_site(bt_of(c), id);
         return;
     }
     if (c)
@@ -585,7 +609,6 @@ static int vcpu_create(struct vcpu **out, struct engine_vm *vm, unsigned id)
         return -ENOMEM;
     }
     bt_emit_trampolines(c->translator, c->vm->model, &calls);
-    bt_cache_flush(c->translator);
     if (c->vm->perf_map)
         bt_perf_open(c->translator);
     soft_flush_all(c);
@@ -623,12 +646,9 @@ static void vcpu_info(struct vcpu *vcpu, FILE *f)
     soft_blocks_info(c, f);
     bt_tables_info(c, f);
     run_info(c, f);
-    fprintf(f,
-            "cpu %u: translated %llu instructions in %u blocks, %zu KiB of code; entries %llu, "
-            "functions called %llu, blocks invalidated %llu, cache flushes %llu\n",
-            c->id, (unsigned long long)bt->translated, bt->nblocks, bt->code_used / 1024,
-            (unsigned long long)bt->entries, (unsigned long long)bt->functions,
-            (unsigned long long)bt->invalidated, (unsigned long long)bt->flushes);
+    bt_cache_info(bt, c->id, f);
+    fprintf(f, "cpu %u: entries %llu, functions called %llu\n", c->id, (unsigned long long)bt->entries,
+            (unsigned long long)bt->functions);
     bt_calls_info(bt, f);
 }
 

@@ -31,7 +31,7 @@
 enum ctx_word {
     W_PAGE,         /* linear address of the page that holds the running code */
     W_CONT,         /* where translated code goes on after a function */
-    W_SITE,         /* offset in bt->meta of the struct site of an indirect branch; or MISS_* */
+    W_SITE,         /* id of the site of an indirect branch; or MISS_* */
     W_RAX, W_RCX,   /* saved in short sequences */
     W_FLAGS,
     W_TARGET,       /* of an indirect branch, or a value to be pushed */
@@ -83,8 +83,12 @@ enum vectors { VECTORS_NONE, VECTORS_LOW, VECTORS_HIGH };
 /* Why translated code was left: value of the code in R11 at `leave`. */
 enum leave { LEAVE_ATTENTION, LEAVE_FUNCTION };
 
-/* Instructions of a block. */
+/* Instructions of a block; two sites for each: an access of memory and one of
+ * the stack.  Branches in the middle, the end, and shared probes that fail. */
 #define BT_BLOCK_MAX 48
+#define BT_SITES (2 * BT_BLOCK_MAX)
+#define BT_SIDES 2
+#define BT_LINKS (BT_SIDES + 2 + BT_SHARED)
 
 /* W_SITE of a direct branch, which needs no site: where it stands in its page, and
  * behind MISS_INDEX the instructions of the block before it. */
@@ -93,43 +97,93 @@ enum leave { LEAVE_ATTENTION, LEAVE_FUNCTION };
 #define MISS_INDEX 12
 _Static_assert(MEM_PAGE_SIZE == 1u << MISS_INDEX && BT_BLOCK_MAX <= 64, "both fit below MISS_CALL");
 
+/*
+ * What belongs to a block's code lies in bt->meta: struct tblock, then its
+ * functions, sites, links, and struct second if it crosses.  Sites and links
+ * are named by 31 bits in translated code: the block's offset in bt->meta and
+ * a number (BT_ID).  Places in code are relative to the block's start.
+ */
+#define BT_META_ALIGN 16
+#define BT_ID_BITS 7
+#define BT_ID(meta, number) ((uint32_t)((meta) / BT_META_ALIGN << BT_ID_BITS | (number)))
+#define BT_META_MAX ((size_t)BT_META_ALIGN << (31 - BT_ID_BITS))
+_Static_assert(BT_SITES < 1 << BT_ID_BITS, "numbers of sites");
+
 /* An instruction that has, or may need, a call of its function. */
-enum { SITE_OTHER, SITE_RET, SITE_CALL };
+enum { SITE_OTHER, SITE_RET, SITE_CALL, SITE_BRANCH = 3,    /* what it did to RSP, if it is an indirect branch */
+       SITE_FUNCTION = 4,       /* always a call: there is a struct bt_function */
+       SITE_SAVED = 8,          /* its cold path is taken with the guest's flags in W_FLAGS */
+       SITE_LIVE_SHIFT = 4 };   /* LIVE_* behind it */
 struct site {
-    struct insn insn;
+    uint16_t host;          /* the host instruction that may fault, or 0; SITE_FUNCTION: its number */
+    uint16_t cont;          /* what comes behind the instruction; 0: look it up; SITE_RET: the immediate */
     uint16_t offset;        /* in the page */
     uint8_t index;          /* instructions of the block before it */
-    uint8_t opcode;         /* what it did to RSP, if it is an indirect branch */
-    uint16_t mnemonic;      /* ZydisMnemonic, for the counters */
-    uint32_t host;          /* offset in the cache of the host instruction that may fault; or 0 */
-    uint32_t cold;          /* offset of the code that calls the function instead */
-    uint32_t cont;          /* offset of what comes behind the instruction */
+    uint8_t kind;
 };
 
-struct link {
-    uint32_t patch;         /* offset in the cache of the jump's displacement */
-    uint16_t target;        /* offset in the page */
-    bool back;              /* may close a loop: to the entry that polls */
-    bool plain;             /* to the block without shared probes */
+/* A lowered instruction.  For sites that are not SITE_FUNCTION it is made from
+ * the guest's bytes when it is needed (sites.c). */
+struct bt_function {
+    struct insn insn;
+    uint16_t mnemonic;      /* ZydisMnemonic, for the counters */
 };
+
+enum { LINK_TARGET = 0xfff,     /* offset in the page */
+       LINK_BACK = 0x1000,      /* may close a loop: to the entry that polls */
+       LINK_PLAIN = 0x2000 };   /* to the block without shared probes */
+struct link {
+    uint32_t to;            /* the block that it was bound to, in bt->meta; or 0 */
+    uint32_t next;          /* of the links to that block: BT_ID; or 0 */
+    uint16_t patch;         /* the jump's displacement */
+    uint16_t target;        /* LINK_* */
+};
+/* Links that are not bound go to their stubs, which lie one behind the other. */
+#define BT_STUB_BYTES 11
 
 #define BT_NO_PAGE (~0ULL)
+struct second {             /* page of an instruction that crosses */
+    uint32_t page, version;
+};
+
 struct tblock {
-    struct tblock *next;    /* hash chain */
-    uint64_t page, page2;   /* page2: of an instruction that crosses; else BT_NO_PAGE */
-    uint32_t version, version2;
+    uint32_t next;          /* hash chain: offset in bt->meta, or 0 */
+    uint32_t page, version;
+    uint32_t start;         /* offset in the cache of the entry for those who know the linear address */
+    uint32_t incoming;      /* links to it: BT_ID of the first, or 0 */
     uint16_t offset;
     uint16_t mode;
-    uint8_t n;
-    bool stale;             /* its code was written; the entries leave */
+    uint16_t code;          /* the entry; at least 5 bytes of code; start unless it crosses */
+    uint16_t body;          /* the entry behind the poll, likewise */
+    uint16_t out;           /* the exit to the dispatcher at the block's start */
+    uint16_t stubs;         /* of its links */
     uint16_t needs;         /* arithmetic flags that may be read before they are set */
-    uint32_t code;          /* offset of the entry in the cache: at least 5 bytes of code */
-    uint32_t body;          /* of the entry behind the poll, likewise */
-    uint32_t start;         /* entry for those who know the linear address; as code unless it crosses */
-    uint32_t out;           /* offset of the exit to the dispatcher at the block's start */
-    uint32_t nsites;
-    struct site *sites;
+    uint8_t n;
+    uint8_t nfunctions, nsites, nlinks;
+    bool crosses;
+    bool stale;             /* its code was written; the entries leave */
 };
+_Static_assert(sizeof(struct tblock) == 40 && sizeof(struct site) == 8 && sizeof(struct link) == 12, "compact");
+
+static inline struct bt_function *bt_functions(const struct tblock *b)
+{
+    return (struct bt_function *)(b + 1);
+}
+
+static inline struct site *bt_sites(const struct tblock *b)
+{
+    return (struct site *)(bt_functions(b) + b->nfunctions);
+}
+
+static inline struct link *bt_links(const struct tblock *b)
+{
+    return (struct link *)(bt_sites(b) + b->nsites);
+}
+
+static inline struct second *bt_second(const struct tblock *b)
+{
+    return (struct second *)(bt_links(b) + b->nlinks);
+}
 
 /* Linear address to code.  An empty slot has the address of another slot. */
 #define JUMP_TABLE_BITS 12
@@ -143,7 +197,41 @@ static inline unsigned bt_jump_slot(uint64_t target)
     return (unsigned)(target + (target >> 12)) & ((1 << JUMP_TABLE_BITS) - 1);
 }
 
+/* A slot that has no target. */
+static inline void bt_jump_empty(struct bt_jumps *j, unsigned slot)
+{
+    j->target[slot] = !slot;
+}
+
+/* Most host bytes of one guest instruction, hot and cold; and of a block. */
+#define BT_ROOM_PER_INSN 400
+#define BT_ROOM ((BT_BLOCK_MAX + 2) * BT_ROOM_PER_INSN)
+_Static_assert(BT_ROOM <= UINT16_MAX, "places in code");
+
 #define BT_HASH_BITS 16
+
+/*
+ * The code cache is filled region by region, and the oldest is evicted when
+ * all that may be open are full.  A region has a part of the code and one of
+ * bt->meta; offsets of its blocks, in the order of their code, grow down from
+ * the latter's end.
+ */
+#define BT_REGIONS 64
+struct bt_region {
+    uint32_t code_used, meta_used;      /* offsets in all */
+    unsigned nblocks;
+    bool open;
+    uint64_t age;           /* when it began to be filled */
+};
+/* Keys of blocks that were evicted, by hash. */
+#define BT_GHOST_BITS 16
+
+/* Lowered instructions of sites, by id. */
+#define BT_LOWERED_BITS 9
+struct bt_lowered {
+    uint32_t id;
+    struct bt_function f;
+};
 
 struct bt_journal {
     uint64_t *pages;        /* numbers of those that were filled; some more than once */
@@ -188,21 +276,30 @@ struct bt {
     struct bt_parked *parked;   /* for each slot */
     bool hashed;            /* all views are */
     unsigned pages, budget; /* table pages of all views in use, and most to be used */
-    uint8_t *rw, *rx;       /* the code cache, twice */
-    size_t code_size, code_start, code_used;
-    uint8_t *meta;          /* blocks, sites, links */
-    size_t meta_size, meta_used;
-    struct tblock *hash[1 << BT_HASH_BITS];
-    struct tblock **order;  /* all blocks, by code address */
-    unsigned nblocks;
+    uint8_t *rw, *rx;       /* the code cache, twice; NULL: none, so nothing is translated */
+    int code_fd;
+    size_t code_size, code_start;   /* code_start: behind the trampolines */
+    uint8_t *meta;
+    size_t meta_size;
+    struct bt_region regions[BT_REGIONS];
+    unsigned nregions, region;      /* region: that is being filled */
+    uint64_t ages;
+    unsigned wanted;        /* regions to be opened before one is evicted */
+    uint32_t region_code, region_meta;  /* bytes of each */
+    uint32_t hash[1 << BT_HASH_BITS];   /* offsets in meta */
+    unsigned nblocks, touched;  /* touched: writes to code outside of what is being filled */
+    uint16_t ghosts[1 << BT_GHOST_BITS];
+    struct bt_lowered lowered[1 << BT_LOWERED_BITS];
     struct bt_space spaces[1 + ASID_MAX];
     unsigned jumps_mode;    /* BT_MODE_* of the blocks in them, without the privilege */
     uint64_t changes;       /* mem->code_changes seen */
     int (*enter)(struct soft_cpu *c, const uint8_t *code);
-    uint8_t *leave, *link, *miss, *record;      /* writable addresses, for emission */
-    uint8_t *slow[LIVE_COUNT];      /* by what is live behind it */
+    uint8_t *leave, *out, *link, *record;       /* writable addresses, for emission */
+    uint8_t *miss, *miss_rcx, *miss_flags;      /* what a look-up that misses has to restore */
+    /* By what is live behind the function, and whether flags are in W_FLAGS. */
+    uint8_t *slow[2][LIVE_COUNT];
     uint8_t *load_low, *load_high, *load_x87, *spill, *spill_x87;
-    uint64_t flushes;
+    uint64_t discards;      /* changes when translations were thrown away */
     bool unchained;         /* blocks do not jump to each other */
     bool plain;             /* the next block is to have no shared probes: one failed */
     unsigned block_max;     /* instructions of a block */
@@ -212,8 +309,10 @@ struct bt {
     pthread_t thread;       /* that has it */
     uint64_t random;        /* of tests */
     /* counters */
-    uint64_t translated, entries, functions, invalidated, fills, remaps;
+    uint64_t translated, translated_bytes, translate_ns, entries, functions, invalidated, fills, remaps;
     uint64_t decoded, iterations;   /* instructions in decoded blocks, iterations in functions */
+    uint64_t flushes, evictions, again;     /* again: instructions that had been evicted */
+    uint64_t region_translated, region_again;   /* since the last region began */
     struct bt_calls calls[BT_MNEMONICS];
 };
 
@@ -223,33 +322,69 @@ static inline struct bt *bt_of(struct soft_cpu *c)
 }
 
 /* cache.c */
-/* size: of the code; 0: the usual one. */
+/* size: most bytes of code; 0: the usual number.  With less if the host refuses it. */
 int bt_cache_create(struct bt *bt, uint64_t size);
+/* The trampolines end here. */
+void bt_cache_begin(struct bt *bt, const uint8_t *end);
 void bt_cache_destroy(struct bt *bt);
 /* Forget all translations. */
 void bt_cache_flush(struct bt *bt);
+/* Room for a block at bt_code_next() and bt_meta_next(); false: there is none. */
+bool bt_cache_room(struct bt *bt);
+/* A block that was emitted there, up to end; what belongs to it is copied. */
+struct tblock *bt_cache_add(struct bt *bt, const struct tblock *b, const struct bt_function *functions,
+                            const struct site *sites, const struct link *links, const struct second *second,
+                            const uint8_t *end);
+/* A link, by BT_ID, is to jump to a block from now on. */
+void bt_link_bind(struct bt *bt, uint32_t id, struct tblock *b);
 /* Forget what linear addresses mean. */
 void bt_jumps_clear(struct bt *bt);
-void bt_insert(struct bt *bt, struct tblock *b);
-void *bt_meta_alloc(struct bt *bt, size_t size);        /* NULL: full */
-void bt_meta_shrink(struct bt *bt, void *end);  /* the last allocation ends here */
 struct tblock *bt_lookup(struct soft_cpu *c, uint64_t page, unsigned offset, unsigned mode);
 /* The same for an instruction that crosses into page2; BT_NO_PAGE: into any. */
 struct tblock *bt_lookup_crossing(struct soft_cpu *c, uint64_t page, uint64_t page2, unsigned offset,
                                   unsigned mode);
+bool bt_is_stale(const struct mem *mem, const struct tblock *b);
 /* Pages whose code was written: make their translations unreachable. */
 void bt_drop_stale(struct soft_cpu *c);
-/* The site whose inline access is at this host address, or NULL. */
-const struct site *bt_find_site(struct bt *bt, uintptr_t host);
+/* The block whose code is at this offset, or NULL. */
+const struct tblock *bt_block_at(const struct bt *bt, uint64_t offset);
+void bt_cache_info(const struct bt *bt, unsigned id, FILE *f);
+
+static inline uint32_t bt_code_next(const struct bt *bt)
+{
+    return bt->regions[bt->region].code_used;
+}
+
+static inline uint32_t bt_meta_next(const struct bt *bt)
+{
+    return bt->regions[bt->region].meta_used;
+}
+
+static inline struct tblock *bt_block(const struct bt *bt, uint32_t id)
+{
+    return (struct tblock *)(bt->meta + (size_t)(id >> BT_ID_BITS) * BT_META_ALIGN);
+}
+
+static inline unsigned bt_number(uint32_t id)
+{
+    return id & ((1 << BT_ID_BITS) - 1);
+}
+
+/* sites.c */
+/* The site whose host instruction is at this address: its id, or 0. */
+uint32_t bt_find_site(const struct bt *bt, uintptr_t host);
+/* The instruction of a site.  *stale: its code was written after it was
+ * translated; then this is what is there now, or NULL. */
+const struct bt_function *bt_lowered(struct soft_cpu *c, uint32_t id, bool *stale);
 
 /* trampoline.c: code that translations share; called once.  C functions that
  * it calls return where to go on, or NULL to leave with LEAVE_FUNCTION. */
 typedef const uint8_t *(*bt_call)(struct soft_cpu *c, uint64_t arg);
 struct bt_calls_of_code {
-    bt_call function;       /* of a site, whose offset is the argument */
+    bt_call function;       /* of a site, whose id is the argument */
     bt_call record;         /* tells the recorder of a block */
     bt_call miss;           /* RIP is not in the jump table; W_SITE: of the branch, or 0 */
-    bt_call link;           /* a link that is not bound, whose offset is the argument */
+    bt_call link;           /* a link that is not bound, whose id is the argument */
 };
 void bt_emit_trampolines(struct bt *bt, const struct cpu_model *model, const struct bt_calls_of_code *calls);
 uint8_t *bt_emit_indirect(struct emit *e, bool flags_free, bool restore);
@@ -257,7 +392,7 @@ uint8_t *bt_emit_indirect(struct emit *e, bool flags_free, bool restore);
 void bt_emit_restore_flags(struct emit *e);
 
 /* translate.c: a block at this place, or NULL: *crosses if its first instruction
- * does not lie in the page, else there is no room (then after a flush). */
+ * does not lie in the page, else it has to run otherwise for now. */
 struct tblock *bt_translate(struct soft_cpu *c, const struct ftlb_entry *page, unsigned offset,
                             unsigned mode, bool *crosses);
 struct tblock *bt_translate_crossing(struct soft_cpu *c, const struct ftlb_entry *page,
@@ -265,7 +400,7 @@ struct tblock *bt_translate_crossing(struct soft_cpu *c, const struct ftlb_entry
 
 /* perfmap.c: tell perf what the code that was just made is; linear: of the guest. */
 void bt_perf_open(struct bt *bt);
-void bt_perf_block(struct bt *bt, const struct tblock *b, uint64_t linear);
+void bt_perf_block(struct bt *bt, const struct tblock *b, size_t size, uint64_t linear);
 
 struct translation *bt_translation_create(void);    /* free() it */
 

@@ -81,23 +81,22 @@ struct live_range {
     const uint8_t *here;        /* where it comes back */
 };
 
-/* Branches in the middle, the end, and shared probes that fail. */
-#define BT_SIDES 2
-#define BT_LINKS (BT_SIDES + 2 + BT_SHARED)
 struct translation {
     struct soft_cpu *c;
     struct bt *bt;
     struct emit e;
-    struct tblock *b;
+    struct tblock b;            /* copied with the following once all is emitted */
+    struct bt_function functions[BT_BLOCK_MAX];
+    struct site sites[BT_SITES];
+    struct link links[BT_LINKS];
+    uint8_t *start;             /* of the code */
     const struct ftlb_entry *page;
     unsigned offset, n, bytes, mode;
     struct item items[BT_BLOCK_MAX], ahead;
     uint8_t copy[BT_BLOCK_MAX * 15];
-    struct { uint8_t *at; struct link link; } links[BT_LINKS];
-    /* Look-ups that may miss: at, the site's offset or 0; a miss restores the flags, or RCX. */
+    /* Look-ups that may miss: at, the site's id or 0; a miss restores the flags, or RCX. */
     struct { uint8_t *at; uint32_t site; bool flags; } misses[BT_LINKS];
     unsigned nmisses;
-    unsigned nlinks;
     struct look looks[BT_LOOKS];
     unsigned nlooks;
     struct shared_probe shared[BT_SHARED];
@@ -113,9 +112,15 @@ static inline bool bt_in_context(unsigned r)
     return r >= H_R9 && r <= H_R11;
 }
 
-static inline uint32_t bt_code_offset(const struct translation *t, const uint8_t *p)
+/* A place in the block's code. */
+static inline uint16_t bt_place(const struct translation *t, const uint8_t *p)
 {
-    return (uint32_t)(p - t->bt->rw);
+    return (uint16_t)(p - t->start);
+}
+
+static inline uint32_t bt_site_id(const struct translation *t, const struct site *s)
+{
+    return BT_ID(bt_meta_next(t->bt), (unsigned)(s - t->sites));
 }
 
 /* allow.c */
@@ -201,9 +206,8 @@ void bt_emit_push_pop(struct translation *t, struct item *i);
 void bt_emit_exit(struct translation *t, struct item *i, unsigned n, int64_t target, bool plain);
 /* The same by the linear address. */
 void bt_emit_far_exit(struct translation *t, int64_t target);
-/* Exits in the middle, and what links need before they are bound (last of all;
- * false: no room). */
+/* Exits in the middle, and what links need before they are bound (last of all). */
 void bt_emit_side(struct translation *t, struct item *i, unsigned n);
-bool bt_emit_links(struct translation *t);
+void bt_emit_links(struct translation *t);
 
 #endif

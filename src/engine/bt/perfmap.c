@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Names of translated code for perf: lines "START SIZE name" in
- * /tmp/perf-PID.map.  Code that takes the place of other code after the cache
- * was emptied is named once more; perf takes one of the names.
+ * /tmp/perf-PID.map.  Code that takes the place of other code that was
+ * evicted is named once more; perf takes one of the names.
  */
 #include <stdio.h>
 #include <unistd.h>
@@ -22,9 +22,9 @@ void bt_perf_open(struct bt *bt)
     fprintf(bt->perf_map, "%llx %zx bt-trampolines\n", (unsigned long long)(uintptr_t)bt->rx, bt->code_start);
 }
 
-void bt_perf_block(struct bt *bt, const struct tblock *b, uint64_t linear)
+void bt_perf_block(struct bt *bt, const struct tblock *b, size_t size, uint64_t linear)
 {
     if (bt->perf_map)
         fprintf(bt->perf_map, "%llx %zx guest-%llx\n", (unsigned long long)(uintptr_t)(bt->rx + b->start),
-                bt->code_used - b->start, (unsigned long long)linear);
+                size, (unsigned long long)linear);
 }

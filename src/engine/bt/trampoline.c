@@ -82,7 +82,19 @@ static uint8_t *emit_leave(const struct bt *bt, struct emit *e)
     return at;
 }
 
-/* R11: the argument, for slow the offset of the site.  Go on where the function
+/* R10 = linear address of R11, an offset in the page. */
+static uint8_t *emit_out(const struct bt *bt, struct emit *e)
+{
+    uint8_t *at = e->p;
+
+    emit_gs_load(e, H_R10, CTX_WORD(W_PAGE));
+    emit_lea(e, H_R10, H_R10, H_R11, 0, 0);
+    emit_imm64(e, H_R11, LEAVE_ATTENTION);
+    emit_patch(emit_jmp(e), bt->leave);
+    return at;
+}
+
+/* R11: the argument, for slow the id of the site.  Go on where the function
  * says, with vectors and x87 state live (LIVE_X87), or return LEAVE_FUNCTION. */
 static uint8_t *emit_slow(const struct bt *bt, struct emit *e, bt_call slow, unsigned live)
 {
@@ -146,14 +158,31 @@ uint8_t *bt_emit_indirect(struct emit *e, bool flags_free, bool restore)
     return miss;
 }
 
-/* R10: target, R11: offset of the branch's site, or 0: in front of `slow` code. */
-static uint8_t *emit_miss(struct emit *e)
+/* R10: target, R11: id of the branch's site, or 0. */
+static void emit_misses(struct bt *bt, struct emit *e, bt_call miss)
 {
-    uint8_t *at = e->p;
+    uint8_t *over;
 
+    bt->miss_flags = e->p;
+    bt_emit_restore_flags(e);
+    over = emit_jmp(e);
+    bt->miss_rcx = e->p;
+    emit_gs_load(e, H_RCX, CTX_WORD(W_RCX));
+    emit_here(e, over);
+    bt->miss = e->p;
     emit_gs_store(e, H_R10, CTX_GPR(16));
     emit_gs_store(e, H_R11, CTX_WORD(W_SITE));
-    return at;
+    emit_slow(bt, e, miss, 0);
+}
+
+/* Calls of functions; in front of each, the same with flags in W_FLAGS. */
+static void emit_functions(struct bt *bt, struct emit *e, bt_call function)
+{
+    for (unsigned live = 0; live < LIVE_COUNT; live++) {
+        bt->slow[1][live] = e->p;
+        bt_emit_restore_flags(e);
+        bt->slow[0][live] = emit_slow(bt, e, function, live);
+    }
 }
 
 void bt_emit_trampolines(struct bt *bt, const struct cpu_model *model, const struct bt_calls_of_code *calls)
@@ -163,13 +192,11 @@ void bt_emit_trampolines(struct bt *bt, const struct cpu_model *model, const str
 
     bt_emit_vector_stubs(bt, &e, model);
     bt->enter = (int (*)(struct soft_cpu *, const uint8_t *))(void *)(bt->rx + (enter - bt->rw));
-    for (unsigned live = 0; live < LIVE_COUNT; live++)
-        bt->slow[live] = emit_slow(bt, &e, calls->function, live);
+    emit_functions(bt, &e, calls->function);
     bt->record = emit_slow(bt, &e, calls->record, 0);
-    bt->miss = emit_miss(&e);
-    emit_slow(bt, &e, calls->miss, 0);
+    emit_misses(bt, &e, calls->miss);
     bt->link = emit_slow(bt, &e, calls->link, 0);
     bt->leave = emit_leave(bt, &e);
-    bt->code_start = align_up((uint64_t)(e.p - bt->rw), 64);
-    bt->code_used = bt->code_start;
+    bt->out = emit_out(bt, &e);
+    bt_cache_begin(bt, e.p);
 }

@@ -18,8 +18,6 @@
 #include "engine/soft/blocks.h"
 
 #define MAX_INSN 15
-/* Most host bytes of one guest instruction, hot and cold. */
-#define ROOM_PER_INSN 400
 
 /* ---- decoding ----------------------------------------------------------------------------- */
 
@@ -123,11 +121,9 @@ static void emit_out(struct translation *t, uint8_t *poll, bool live)
     emit_here(e, poll);
     if (live)
         emit_gs_load(e, H_RCX, CTX_WORD(W_RCX));
-    t->b->out = bt_code_offset(t, e->p);
-    emit_gs_load(e, H_R10, CTX_WORD(W_PAGE));
-    emit_lea(e, H_R10, H_R10, -1, 0, (int32_t)t->offset);
-    emit_imm64(e, H_R11, LEAVE_ATTENTION);
-    emit_patch(emit_jmp(e), t->bt->leave);
+    t->b.out = bt_place(t, e->p);
+    emit_imm64(e, H_R11, t->offset);
+    emit_patch(emit_jmp(e), t->bt->out);
 }
 
 /* Tell the recorder of the block; flags says which are right here. */
@@ -137,7 +133,7 @@ static void emit_record(struct translation *t, unsigned flags)
     uint64_t arg = t->offset | (uint64_t)flags << 16, cont;
 
     /* MOV of 64 bits and the jump: 15 bytes. */
-    cont = bt_code_offset(t, e->p) + 15;
+    cont = (uint64_t)(e->p - t->bt->rw) + 15;
     emit8(e, 0x49);
     emit8(e, 0xbb);
     emit64(e, arg | cont << 32);
@@ -155,14 +151,12 @@ static bool falls_out(const struct item *last)
  * look it up. */
 static void emit_crossing_entry(struct translation *t)
 {
-    struct tblock *b = t->b;
-
-    b->code = b->body = bt_code_offset(t, t->e.p);
+    t->b.code = t->b.body = bt_place(t, t->e.p);
     t->saved = false;
     bt_emit_far_exit(t, t->offset);
 }
 
-static bool emit_block(struct translation *t)
+static void emit_block(struct translation *t)
 {
     struct item *last = &t->items[t->n - 1];
     bool live = t->items[0].live != 0;
@@ -170,7 +164,7 @@ static bool emit_block(struct translation *t)
 
     t->saved = false;
     t->held = -1;
-    t->b->body = bt_code_offset(t, t->e.p);
+    t->b.body = bt_place(t, t->e.p);
     if (t->c->tape && t->c->tape->blocks)
         emit_record(t, t->items[0].live ? X86_FLAGS_ARITH : 0);
     for (unsigned n = 0; n < t->n; n++) {
@@ -193,30 +187,12 @@ static bool emit_block(struct translation *t)
             bt_emit_side(t, &t->items[n], n + 1);
         bt_emit_cold(t, &t->items[n]);
     }
-    if (t->b->page2 != BT_NO_PAGE)
+    if (t->b.crosses)
         emit_crossing_entry(t);
-    bt_meta_shrink(t->bt, t->b->sites + t->b->nsites);
-    return bt_emit_links(t);
+    bt_emit_links(t);
 }
 
 /* ---- blocks ------------------------------------------------------------------------------------- */
-
-/* Room for the block, or nothing and a flush. */
-static bool reserve(struct translation *t)
-{
-    struct bt *bt = t->bt;
-    size_t need = (t->n + 2) * ROOM_PER_INSN;
-
-    t->b = bt_meta_alloc(bt, sizeof(*t->b));
-    if (t->b) {
-        /* Two for each: an access of memory and one of the stack. */
-        t->b->sites = bt_meta_alloc(bt, 2 * t->n * sizeof(struct site));
-        if (t->b->sites && bt->code_size - bt->code_used > need)
-            return true;
-    }
-    bt_cache_flush(bt);
-    return false;
-}
 
 /* Note a piece of code; false: others may still write there without being
  * noticed, so it is not translated until they have given that up. */
@@ -295,42 +271,38 @@ static void begin(struct soft_cpu *c, const struct ftlb_entry *page, unsigned of
     t->page = page;
     t->offset = offset;
     t->mode = mode;
-    t->nlinks = t->nmisses = 0;
+    t->nmisses = 0;
 }
 
-static struct tblock *finish(struct translation *t, const uint32_t version[2], uint64_t page2)
+static struct tblock *finish(struct translation *t, uint32_t version, const struct second *second)
 {
     struct bt *bt = t->bt;
+    struct tblock *b;
 
-    if (!reserve(t))
+    if (!bt_cache_room(bt))
         return NULL;
     bt_share(t);
     bt_plan_live(t);
-    *t->b = (struct tblock){ .page = t->page->page, .page2 = page2, .version = version[0], .version2 = version[1],
-                             .offset = (uint16_t)t->offset, .mode = (uint16_t)t->mode, .n = (uint8_t)t->n,
-                             .needs = (uint16_t)t->items[0].live, .code = (uint32_t)bt->code_used,
-                             .start = (uint32_t)bt->code_used, .sites = t->b->sites };
-    t->e = (struct emit){ .p = bt->rw + bt->code_used, .end = bt->rw + bt->code_size,
-                          .hashed = bt->hashed };
-    if (!emit_block(t)) {
-        bt_cache_flush(bt);
-        return NULL;
-    }
-    bt->code_used = align_up((uint64_t)(t->e.p - bt->rw), 16);
+    t->b = (struct tblock){ .page = (uint32_t)t->page->page, .version = version, .start = bt_code_next(bt),
+                            .offset = (uint16_t)t->offset, .mode = (uint16_t)t->mode, .n = (uint8_t)t->n,
+                            .needs = (uint16_t)t->items[0].live, .crosses = second != NULL };
+    t->start = bt->rw + t->b.start;
+    t->e = (struct emit){ .p = t->start, .end = t->start + BT_ROOM, .hashed = bt->hashed };
+    emit_block(t);
+    b = bt_cache_add(bt, &t->b, t->functions, t->sites, t->links, second, t->e.p);
     bt->translated += t->n;
-    bt_insert(bt, t->b);
-    bt_perf_block(bt, t->b, (soft_rip(t->c) & MEM_PAGE_MASK) + t->offset);
-    return t->b;
+    bt_perf_block(bt, b, (size_t)(t->e.p - t->start), (soft_rip(t->c) & MEM_PAGE_MASK) + t->offset);
+    return b;
 }
 
 struct tblock *bt_translate(struct soft_cpu *c, const struct ftlb_entry *page, unsigned offset, unsigned mode,
                             bool *crosses)
 {
     struct translation *t = bt_of(c)->scratch;
-    uint32_t version[2] = { 0 };
+    uint32_t version = 0;
 
     begin(c, page, offset, mode);
-    return prepare(t, &version[0], crosses) ? finish(t, version, BT_NO_PAGE) : NULL;
+    return prepare(t, &version, crosses) ? finish(t, version, NULL) : NULL;
 }
 
 struct tblock *bt_translate_crossing(struct soft_cpu *c, const struct ftlb_entry *page,
@@ -338,9 +310,13 @@ struct tblock *bt_translate_crossing(struct soft_cpu *c, const struct ftlb_entry
 {
     struct translation *t = bt_of(c)->scratch;
     uint32_t version[2];
+    struct second second = { .page = (uint32_t)page2->page };
 
     begin(c, page, offset, mode);
-    return prepare_crossing(t, page2, version) ? finish(t, version, page2->page) : NULL;
+    if (!prepare_crossing(t, page2, version))
+        return NULL;
+    second.version = version[1];
+    return finish(t, version[0], &second);
 }
 
 struct translation *bt_translation_create(void)
