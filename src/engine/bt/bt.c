@@ -14,6 +14,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "engine/bt/bt.h"
 #include "engine/bt/host.h"
 #include "engine/soft/blocks.h"
@@ -517,15 +518,12 @@ static int thread_setup(struct soft_cpu *c)
     stack_t ss = { .ss_size = SIGNAL_STACK, .ss_flags = (int)SS_AUTODISARM };
 
     c->words[W_HOST_FS] = read_fs_base();
-    if (bt->signal_stack && pthread_equal(bt->thread, pthread_self()))
+    if (bt->threaded && pthread_equal(bt->thread, pthread_self()))
         return 0;
     pthread_once(&once, install_handlers);
-    if (!bt->signal_stack)
-        bt->signal_stack = malloc(SIGNAL_STACK);
-    if (!bt->signal_stack)
-        return -ENOMEM;
     ss.ss_sp = bt->signal_stack;
     bt->thread = pthread_self();
+    bt->threaded = true;
     return sigaltstack(&ss, NULL) ? -errno : 0;
 }
 
@@ -567,12 +565,14 @@ static void vm_destroy(struct engine_vm *vm)
     soft_op_vm_destroy(vm);
 }
 
-static void vcpu_destroy(struct vcpu *vcpu)
+static void translator_destroy(struct soft_cpu *c)
 {
-    struct soft_cpu *c = (struct soft_cpu *)vcpu;
     struct bt *bt = bt_of(c);
 
     c->tables = NULL;
+    c->translator = NULL;
+    if (!bt)
+        return;
     bt_tables_destroy(bt);
     bt_cache_destroy(bt);
     if (bt->perf_map)
@@ -580,47 +580,68 @@ static void vcpu_destroy(struct vcpu *vcpu)
     free(bt->signal_stack);
     free(bt->scratch);
     free(bt);
-    soft_vcpu_destroy(vcpu);
 }
 
-static int vcpu_create(struct vcpu **out, struct engine_vm *vm, unsigned id)
+static int translator_create(struct soft_cpu *c)
 {
     static const struct bt_calls_of_code calls = { .function = call_function, .record = call_record,
                                                    .miss = call_miss, .link = call_link };
+    struct bt *bt = calloc(1, sizeof(*bt));
+
+    c->translator = bt;
+    if (!bt)
+        return -ENOMEM;
+    bt->block_max = c->vm->stress == STRESS_ONE_INSN ? 1 : BT_BLOCK_MAX;
+    bt->scratch = bt_translation_create();
+    bt->signal_stack = malloc(SIGNAL_STACK);
+    if (!bt->scratch || !bt->signal_stack || bt_cache_create(bt, c->vm->tb_size) || bt_tables_create(c))
+        return -ENOMEM;
+    bt_emit_trampolines(bt, c->vm->model, &calls);
+    if (c->vm->perf_map)
+        bt_perf_open(bt);
+    soft_flush_all(c);
+    c->tables = &bt_tables;
+    return 0;
+}
+
+static void vcpu_destroy(struct vcpu *vcpu)
+{
+    translator_destroy((struct soft_cpu *)vcpu);
+    soft_vcpu_destroy(vcpu);
+}
+
+/* Without memory for the translator the guest runs all the same, more slowly. */
+static int vcpu_create(struct vcpu **out, struct engine_vm *vm, unsigned id)
+{
     struct soft_cpu *c;
     int ret = soft_vcpu_create(out, vm, id);
+    unsigned slots;
 
     if (ret)
         return ret;
     c = (struct soft_cpu *)*out;
-    c->translator = calloc(1, sizeof(struct bt));
-    if (!c->translator) {
-        soft_vcpu_destroy(*out);
-        return -ENOMEM;
-    }
+    slots = c->asid_slots;
     c->words[W_SELF] = (uint64_t)(uintptr_t)c;
     c->words[W_LOW_AWAY] = c->words[W_HIGH_AWAY] = c->words[W_X87_AWAY] = 1;
     c->words[W_HOST_MXCSR] = MXCSR_DEFAULT;
     c->words[W_JUMP_MASK] = (1 << JUMP_TABLE_BITS) - 1;
-    c->translator->block_max = c->vm->stress == STRESS_ONE_INSN ? 1 : BT_BLOCK_MAX;
-    c->translator->scratch = bt_translation_create();
-    if (!c->translator->scratch || bt_cache_create(c->translator, c->vm->tb_size) || bt_tables_create(c)) {
-        vcpu_destroy(*out);
-        return -ENOMEM;
+    if (translator_create(c)) {
+        translator_destroy(c);
+        c->asid_slots = slots;
+        log_warn(LOG_CPU, "CPU %u: no memory for translated code, so it is interpreted and slow; "
+                          "more memory (ulimit -v, the container's limit) helps", id);
     }
-    bt_emit_trampolines(c->translator, c->vm->model, &calls);
-    if (c->vm->perf_map)
-        bt_perf_open(c->translator);
-    soft_flush_all(c);
-    c->tables = &bt_tables;
     return 0;
 }
 
 static int vcpu_run(struct vcpu *vcpu)
 {
     struct soft_cpu *c = (struct soft_cpu *)vcpu;
-    int ret = thread_setup(c);
+    int ret;
 
+    if (!bt_of(c))
+        return soft_run(c, soft_run_piece);
+    ret = thread_setup(c);
     return ret ? ret : soft_run(c, piece);
 }
 
@@ -644,6 +665,10 @@ static void vcpu_info(struct vcpu *vcpu, FILE *f)
     const struct bt *bt = bt_of(c);
 
     soft_blocks_info(c, f);
+    if (!bt) {
+        fprintf(f, "cpu %u: nothing is translated: there was no memory for it\n", c->id);
+        return;
+    }
     bt_tables_info(c, f);
     run_info(c, f);
     bt_cache_info(bt, c->id, f);

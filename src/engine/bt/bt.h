@@ -209,6 +209,8 @@ static inline void bt_jump_empty(struct bt_jumps *j, unsigned slot)
 _Static_assert(BT_ROOM <= UINT16_MAX, "places in code");
 
 #define BT_HASH_BITS 16
+/* One in so many translations is timed, since the clock costs as much as an instruction. */
+#define BT_TIMED 16
 
 /*
  * The code cache is filled region by region, and the oldest is evicted when
@@ -306,12 +308,14 @@ struct bt {
     struct translation *scratch;    /* of translate.c */
     FILE *perf_map;         /* NULL: not asked for */
     void *signal_stack;
-    pthread_t thread;       /* that has it */
+    bool threaded;
+    pthread_t thread;       /* that has it, if threaded */
     uint64_t random;        /* of tests */
     /* counters */
-    uint64_t translated, translated_bytes, translate_ns, entries, functions, invalidated, fills, remaps;
+    uint64_t translated, translated_bytes, entries, functions, invalidated, fills, remaps;
     uint64_t decoded, iterations;   /* instructions in decoded blocks, iterations in functions */
     uint64_t flushes, evictions, again;     /* again: instructions that had been evicted */
+    uint64_t made, timed, timed_ns;     /* tries to make a block; instructions and time of those that were timed */
     uint64_t region_translated, region_again;   /* since the last region began */
     struct bt_calls calls[BT_MNEMONICS];
 };

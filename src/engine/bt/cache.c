@@ -541,7 +541,7 @@ void bt_cache_info(const struct bt *bt, unsigned id, FILE *f)
             "cpu %u: translated %llu instructions, %llu of them again after an eviction; %llu bytes of code and "
             "%llu ns each\n",
             id, (unsigned long long)bt->translated, (unsigned long long)bt->again,
-            (unsigned long long)(bt->translated_bytes / n), (unsigned long long)(bt->translate_ns / n));
+            (unsigned long long)(bt->translated_bytes / n), (unsigned long long)(bt->timed_ns / MAX(bt->timed, 1u)));
     fprintf(f,
             "cpu %u: code cache: %u blocks, %llu KiB of code and %llu KiB beside it; %u of %u regions of %u KiB; "
             "blocks invalidated %llu, evictions %llu, flushes %llu\n",

@@ -92,6 +92,7 @@ struct translation {
     uint8_t *start;             /* of the code */
     const struct ftlb_entry *page;
     unsigned offset, n, bytes, mode;
+    uint64_t began;             /* if its time is measured */
     struct item items[BT_BLOCK_MAX], ahead;
     uint8_t copy[BT_BLOCK_MAX * 15];
     /* Look-ups that may miss: at, the site's id or 0; a miss restores the flags, or RCX. */

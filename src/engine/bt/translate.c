@@ -12,6 +12,7 @@
  * accesses share a probe and more flags are known to be dead.
  */
 #include <stdlib.h>
+#include <time.h>
 
 #include "engine/bt/item.h"
 #include "engine/bt/system.h"
@@ -262,6 +263,15 @@ static bool prepare_crossing(struct translation *t, const struct ftlb_entry *pag
     return true;
 }
 
+/* CPU time of this thread. */
+static uint64_t nanoseconds(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
 static void begin(struct soft_cpu *c, const struct ftlb_entry *page, unsigned offset, unsigned mode)
 {
     struct translation *t = bt_of(c)->scratch;
@@ -272,6 +282,7 @@ static void begin(struct soft_cpu *c, const struct ftlb_entry *page, unsigned of
     t->offset = offset;
     t->mode = mode;
     t->nmisses = 0;
+    t->began = t->bt->made++ % BT_TIMED ? 0 : nanoseconds();
 }
 
 static struct tblock *finish(struct translation *t, uint32_t version, const struct second *second)
@@ -279,8 +290,6 @@ static struct tblock *finish(struct translation *t, uint32_t version, const stru
     struct bt *bt = t->bt;
     struct tblock *b;
 
-    if (!bt_cache_room(bt))
-        return NULL;
     bt_share(t);
     bt_plan_live(t);
     t->b = (struct tblock){ .page = (uint32_t)t->page->page, .version = version, .start = bt_code_next(bt),
@@ -291,6 +300,10 @@ static struct tblock *finish(struct translation *t, uint32_t version, const stru
     emit_block(t);
     b = bt_cache_add(bt, &t->b, t->functions, t->sites, t->links, second, t->e.p);
     bt->translated += t->n;
+    if (t->began) {
+        bt->timed_ns += nanoseconds() - t->began;
+        bt->timed += t->n;
+    }
     bt_perf_block(bt, b, (size_t)(t->e.p - t->start), (soft_rip(t->c) & MEM_PAGE_MASK) + t->offset);
     return b;
 }
@@ -301,6 +314,9 @@ struct tblock *bt_translate(struct soft_cpu *c, const struct ftlb_entry *page, u
     struct translation *t = bt_of(c)->scratch;
     uint32_t version = 0;
 
+    *crosses = false;
+    if (!bt_cache_room(bt_of(c)))
+        return NULL;
     begin(c, page, offset, mode);
     return prepare(t, &version, crosses) ? finish(t, version, NULL) : NULL;
 }
@@ -312,6 +328,8 @@ struct tblock *bt_translate_crossing(struct soft_cpu *c, const struct ftlb_entry
     uint32_t version[2];
     struct second second = { .page = (uint32_t)page2->page };
 
+    if (!bt_cache_room(bt_of(c)))
+        return NULL;
     begin(c, page, offset, mode);
     if (!prepare_crossing(t, page2, version))
         return NULL;
