@@ -248,6 +248,9 @@ struct bt_calls {
     uint64_t left;          /* of both: went on to the dispatcher */
 };
 
+/* Of accesses that are not aligned, by size and direction. */
+#define BT_UNALIGNED(size, write) ((unsigned)__builtin_ctz(size) * 2 + (write))
+
 #define BT_REGION_WORDS 128
 struct bt_view {
     uint8_t *map;           /* of the whole reservation */
@@ -300,6 +303,7 @@ struct bt {
     uint8_t *miss, *miss_rcx, *miss_flags;      /* what a look-up that misses has to restore */
     /* By what is live behind the function, and whether flags are in W_FLAGS. */
     uint8_t *slow[2][LIVE_COUNT];
+    uint8_t *unaligned[BT_UNALIGNED(8, true) + 1];
     uint8_t *load_low, *load_high, *load_x87, *spill, *spill_x87;
     uint64_t discards;      /* changes when translations were thrown away */
     bool unchained;         /* blocks do not jump to each other */
@@ -446,6 +450,8 @@ void bt_emit_unaligned(struct emit *e, struct memop *m, const uint8_t *hot);
 /* For a run of RCX << shift bytes from R10, all in its page.  m->cold may have
  * jumps already. */
 void bt_emit_run_probe(struct emit *e, struct memop *m, unsigned shift);
+/* Shared code for that.  R11: the place behind the probe. */
+void bt_emit_shared_unaligned(struct emit *e, unsigned size, bool write);
 /* For several accesses inside m->size bytes (up to a page) from R10: R11 is to
  * be added to the address of each. */
 void bt_emit_shared_probe(struct emit *e, struct memop *m);

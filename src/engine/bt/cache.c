@@ -34,7 +34,7 @@
 #define DROP_STEP (128 * KiB)
 #define DROP_TOUCHED 256
 /* One more region if this part of what is translated had been evicted. */
-#define AGAIN_PART 8
+#define AGAIN_PART 4
 /* Most bytes that belong to a block. */
 #define META_ROOM                                                                                                      \
     (sizeof(struct tblock) + BT_BLOCK_MAX * sizeof(struct bt_function) + BT_SITES * sizeof(struct site) +              \

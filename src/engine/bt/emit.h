@@ -18,6 +18,7 @@ struct emit {
     uint8_t *p;             /* next byte, in the writable mapping */
     uint8_t *end;           /* no emission starts at or behind it */
     bool hashed;            /* guest pages are looked up in hashed tables */
+    uint8_t *const *unaligned;      /* shared code for accesses that are not aligned; NULL: none (memop.c) */
 };
 
 static inline void emit8(struct emit *e, unsigned b)
@@ -102,15 +103,17 @@ static inline void emit_mem(struct emit *e, unsigned opcode, unsigned reg, int b
                             unsigned scale, int32_t disp)
 {
     unsigned b = base < 0 ? 5 : (unsigned)base, x = index < 0 ? 4 : (unsigned)index;
-    unsigned mod = base < 0 ? 0 : disp == (int8_t)disp ? 1 : 2;
+    bool sib = base < 0 || index >= 0 || (b & 7) == 4;
+    unsigned mod = base < 0 || (!disp && (b & 7) != 5) ? 0 : disp == (int8_t)disp ? 1 : 2;
 
     emit8(e, 0x48 | (reg >> 3) << 2 | (x >> 3) << 1 | (base < 0 ? 0 : b >> 3));
     emit8(e, opcode);
-    emit8(e, mod << 6 | (reg & 7) << 3 | 4);
-    emit8(e, scale << 6 | (x & 7) << 3 | (b & 7));
+    emit8(e, mod << 6 | (reg & 7) << 3 | (sib ? 4 : b & 7));
+    if (sib)
+        emit8(e, scale << 6 | (x & 7) << 3 | (b & 7));
     if (mod == 1)
         emit8(e, (uint8_t)disp);
-    else
+    else if (mod == 2 || base < 0)
         emit32(e, (uint32_t)disp);
 }
 
@@ -179,6 +182,19 @@ static inline uint8_t *emit_lea_rip(struct emit *e, unsigned reg)
     emit8(e, 0x05 | (reg & 7) << 3);
     emit32(e, 0);
     return e->p - 4;
+}
+
+/* A short jump forward: the place of its displacement, for emit_here8. */
+static inline uint8_t *emit_jcc8(struct emit *e, unsigned cc)
+{
+    emit8(e, 0x70 | cc);
+    emit8(e, 0);
+    return e->p - 1;
+}
+
+static inline void emit_here8(struct emit *e, uint8_t *at)
+{
+    *at = (uint8_t)(e->p - (at + 1));
 }
 
 static inline void emit_bytes(struct emit *e, const void *bytes, unsigned n)

@@ -112,13 +112,54 @@ void bt_emit_probe(struct emit *e, struct memop *m)
     test_entry(e, m);
 }
 
+/* The two jumps lead to what is emitted next. */
+static void unaligned_inline(struct emit *e, struct memop *m, const uint8_t *hot)
+{
+    uint8_t *across, *miss;
+
+    EMIT(e, 0x45, 0x89, 0xd3, 0x41, 0x81, 0xcb, 0x00, 0xf0, 0xff, 0xff);    /* mov r11d, r10d; or r11d, -4096 */
+    EMIT(e, 0x41, 0x83, 0xfb);                  /* cmp r11d, -size */
+    emit8(e, (uint8_t)-m->size);
+    across = emit_jcc8(e, 7);
+    load_entry(e, m);
+    EMIT(e, 0x4d, 0x85, 0xdb);                  /* test r11, r11 */
+    miss = emit_jcc8(e, 4);
+    emit_patch(emit_jmp(e), hot);
+    emit_here8(e, across);
+    emit_here8(e, miss);
+}
+
 void bt_emit_unaligned(struct emit *e, struct memop *m, const uint8_t *hot)
 {
     emit_here(e, m->unaligned);
-    test_page(e, m, m->size);
-    load_entry(e, m);
-    test_entry(e, m);
-    emit_patch(emit_jmp(e), hot);
+    if (e->unaligned) {
+        emit_patch(emit_lea_rip(e, H_R11), hot);
+        emit_patch(emit_jmp(e), e->unaligned[BT_UNALIGNED(m->size, m->write)]);
+    } else if (!e->hashed) {
+        unaligned_inline(e, m, hot);
+    } else {
+        test_page(e, m, m->size);
+        load_entry(e, m);
+        emit_patch(emit_jmp(e), hot);
+    }
+}
+
+/* A probe ends with its jump to the cold path. */
+void bt_emit_shared_unaligned(struct emit *e, unsigned size, bool write)
+{
+    struct memop m = { .size = size, .write = write };
+
+    emit_gs_store(e, H_R11, CTX_WORD(W_CONT));
+    test_page(e, &m, size);
+    load_entry(e, &m);
+    test_entry(e, &m);
+    emit_gs(e, 0xff, 4, CTX_WORD(W_CONT), false);   /* jmp [W_CONT] */
+    for (unsigned n = 0; n < m.ncold; n++)
+        emit_here(e, m.cold[n]);
+    emit_gs_load(e, H_R11, CTX_WORD(W_CONT));
+    emit_mem(e, 0x63, H_R10, H_R11, -1, 0, -4); /* movsxd r10, [r11 - 4] */
+    emit_lea(e, H_R11, H_R11, H_R10, 0, 0);
+    EMIT(e, 0x41, 0xff, 0xe3);                  /* jmp r11 */
 }
 
 void bt_emit_run_probe(struct emit *e, struct memop *m, unsigned shift)

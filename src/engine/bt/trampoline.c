@@ -196,6 +196,11 @@ void bt_emit_trampolines(struct bt *bt, const struct cpu_model *model, const str
     bt->record = emit_slow(bt, &e, calls->record, 0);
     emit_misses(bt, &e, calls->miss);
     bt->link = emit_slow(bt, &e, calls->link, 0);
+    for (unsigned size = 2; size <= 8; size *= 2)
+        for (unsigned write = 0; write < 2; write++) {
+            bt->unaligned[BT_UNALIGNED(size, write)] = e.p;
+            bt_emit_shared_unaligned(&e, size, write);
+        }
     bt->leave = emit_leave(bt, &e);
     bt->out = emit_out(bt, &e);
     bt_cache_begin(bt, e.p);

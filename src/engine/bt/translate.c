@@ -296,7 +296,9 @@ static struct tblock *finish(struct translation *t, uint32_t version, const stru
                             .offset = (uint16_t)t->offset, .mode = (uint16_t)t->mode, .n = (uint8_t)t->n,
                             .needs = (uint16_t)t->items[0].live, .crosses = second != NULL };
     t->start = bt->rw + t->b.start;
-    t->e = (struct emit){ .p = t->start, .end = t->start + BT_ROOM, .hashed = bt->hashed };
+    /* The kernel is large and accesses little that is not aligned. */
+    t->e = (struct emit){ .p = t->start, .end = t->start + BT_ROOM, .hashed = bt->hashed,
+                          .unaligned = bt->hashed || t->mode & BT_MODE_USER ? NULL : bt->unaligned };
     emit_block(t);
     b = bt_cache_add(bt, &t->b, t->functions, t->sites, t->links, second, t->e.p);
     bt->translated += t->n;
