@@ -100,17 +100,24 @@ struct bt_access *bt_new_access(struct translation *t, struct item *i)
     return a;
 }
 
-void bt_emit_access(struct translation *t, struct item *i, unsigned size, unsigned align, bool write)
+/* The probe of an access whose flags are saved. */
+static struct bt_access *probe(struct translation *t, struct item *i, unsigned size, unsigned align, bool write)
 {
     struct bt_access *a = bt_new_access(t, i);
 
     a->mem = (struct memop){ .size = size, .align = align, .write = write };
-    bt_emit_save_flags(t, i);
     bt_emit_probe(&t->e, &a->mem);
     t->held = -1;
     a->saved = t->saved;
     a->held = -1;
     a->hot = t->e.p;
+    return a;
+}
+
+void bt_emit_access(struct translation *t, struct item *i, unsigned size, unsigned align, bool write)
+{
+    bt_emit_save_flags(t, i);
+    probe(t, i, size, align, write);
 }
 
 /* The first access checks for all; then R11 = addend. */
@@ -123,7 +130,7 @@ static void use_shared(struct translation *t, struct item *i, unsigned base)
     if (!g->made) {
         if (bt_in_context(base))
             emit_gs_load(e, H_R10, CTX_GPR(base));
-        emit_lea(e, H_R10, bt_in_context(base) ? H_R10 : (int)base, -1, 0, g->low);
+        emit_lea_code(e, H_R10, bt_in_context(base) ? H_R10 : (int)base, -1, 0, g->low);
         bt_emit_save_flags(t, i);
         bt_emit_shared_probe(e, &m);
         i->fail = m.cold[0];
@@ -146,9 +153,50 @@ static void shared_access(struct translation *t, struct item *i, unsigned base, 
     a->saved = t->saved;
     a->held = t->held;
     a->hot = t->e.p;
+    if (t->e.code32) {          /* the sum wraps at 2^32, the addend's page does not */
+        emit_lea_code(&t->e, H_R10, (int)base, -1, 0, disp);
+        *at = (struct place){ .base = H_R10, .index = H_R11 };
+        return;
+    }
     if (bt_in_context(base))
         emit_gs_load(&t->e, H_R10, CTX_GPR(base));
     *at = (struct place){ .base = bt_in_context(base) ? H_R10 : base, .index = H_R11, .disp = disp };
+}
+
+/*
+ * 32-bit code, segments FS and GS: their base may be any, but there is no limit
+ * to check, or bt_emit_segment sees to it.  What is left is an operand that
+ * goes beyond offset 2^32: with registers, all that are not aligned are cold.
+ */
+static bool based_operand(struct translation *t, struct item *i, const ZydisDecodedOperand *m, unsigned size,
+                          unsigned align, bool write)
+{
+    bool constant = m->mem.base == ZYDIS_REGISTER_NONE && m->mem.index == ZYDIS_REGISTER_NONE;
+    struct emit *e = &t->e;
+    uint8_t *cold = NULL;
+    struct bt_access *a;
+
+    if (constant && (uint32_t)m->mem.disp.value > UINT32_MAX - (size - 1))
+        return false;
+    bt_emit_address(e, m, 32, 0);
+    bt_emit_save_flags(t, i);
+    if (!constant && size > 1) {
+        EMIT(e, 0x41, 0xf6, 0xc2);              /* test r10b, size - 1 */
+        emit8(e, size - 1);
+        cold = emit_jcc(e, 5);
+    }
+    bt_emit_segment(e, soft_segment_number(m->mem.segment));
+    a = probe(t, i, size, align, write);
+    if (cold)
+        a->mem.cold[a->mem.ncold++] = cold;
+    return true;
+}
+
+static bool is_based(const ZydisDecodedOperand *m)
+{
+    unsigned seg = soft_segment_number(m->mem.segment);
+
+    return seg == SEG_FS || seg == SEG_GS;
 }
 
 bool bt_emit_operand(struct translation *t, struct item *i, const ZydisDecodedOperand *m, unsigned size,
@@ -159,10 +207,12 @@ bool bt_emit_operand(struct translation *t, struct item *i, const ZydisDecodedOp
         return true;
     }
     t->held = -1;
+    *at = (struct place){ .base = H_R10, .index = H_R11 };
+    if (t->e.code32 && is_based(m))
+        return based_operand(t, i, m, size, align, write);
     if (!bt_emit_address(&t->e, m, i->z.address_width, i->offset + i->insn.len))
         return false;
     bt_emit_access(t, i, size, align, write);
-    *at = (struct place){ .base = H_R10, .index = H_R11 };
     return true;
 }
 
@@ -172,8 +222,8 @@ void bt_emit_stack(struct translation *t, struct item *i, unsigned reg, int32_t 
         shared_access(t, i, reg, disp, at);
         return;
     }
-    emit_lea(&t->e, H_R10, (int)reg, -1, 0, disp);
-    bt_emit_access(t, i, 8, 0, write);
+    emit_lea_code(&t->e, H_R10, (int)reg, -1, 0, disp);
+    bt_emit_access(t, i, t->word, 0, write);
     *at = (struct place){ .base = H_R10, .index = H_R11 };
 }
 

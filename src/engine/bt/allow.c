@@ -18,7 +18,9 @@ static bool allowed_one_byte(const ZydisDecodedInstruction *z)
     if (op < 0x40)
         return (op & 7) < 4;                    /* ALU r/m, r and r, r/m */
     switch (op) {
-    case 0x63: case 0x69: case 0x6b:            /* MOVSXD, IMUL */
+    case 0x63:
+        return z->mnemonic == ZYDIS_MNEMONIC_MOVSXD;    /* ARPL in 32-bit code */
+    case 0x69: case 0x6b:                       /* IMUL */
     case 0x80: case 0x81: case 0x83:            /* ALU immediate */
     case 0x84: case 0x85: case 0x86: case 0x87: /* TEST, XCHG */
     case 0x88: case 0x89: case 0x8a: case 0x8b: /* MOV */
@@ -138,7 +140,7 @@ static bool good_memory(const struct item *i, const ZydisDecodedOperand *m)
     for (unsigned n = 0; n < i->z.operand_count; n++)
         if (high_byte(&i->op[n]))
             return false;
-    return !doubtful_base(&i->z);
+    return i->z.machine_mode != ZYDIS_MACHINE_MODE_LONG_64 || !doubtful_base(&i->z);
 }
 
 /* On CPUs without them F3 0F BC and BD are BSF and BSR: the row decided. */
@@ -176,7 +178,18 @@ static bool is_bit_string(const struct item *i, const ZydisDecodedOperand *m)
            good_memory(i, m);
 }
 
-static enum kind classify_plain(const struct soft_cpu *c, const struct item *i)
+/* Without ModRM, in 32-bit code: MOV between the accumulator and an address
+ * that the instruction has in itself; INC and DEC of a register. */
+static enum kind classify_short32(const struct item *i, const ZydisDecodedOperand *m)
+{
+    unsigned opcode = i->z.opcode;
+
+    if (opcode >= 0xa0 && opcode <= 0xa3)
+        return m && good_memory(i, m) ? K_GENERIC : K_FUNCTION;
+    return opcode >= 0x40 && opcode <= 0x4f ? K_INC_DEC : K_FUNCTION;
+}
+
+static enum kind classify_plain(const struct soft_cpu *c, const struct item *i, bool code32)
 {
     const ZydisDecodedInstruction *z = &i->z;
     const ZydisDecodedOperand *m = bt_memory_operand(i);
@@ -200,36 +213,41 @@ static enum kind classify_plain(const struct soft_cpu *c, const struct item *i)
     if (one && z->mnemonic == ZYDIS_MNEMONIC_XCHG && (z->opcode & 0xf8) == 0x90)
         return K_OPCODE_REG;
     if (one && z->opcode >= 0xb0 && z->opcode <= 0xbf)
-        return high_byte(&i->op[0]) ? K_FUNCTION : K_MOV_IMM;
+        return high_byte(&i->op[0]) && !code32 ? K_FUNCTION : K_MOV_IMM;
     if (two && z->opcode >= 0xc8 && z->opcode <= 0xcf && z->operand_width >= 32)
         return K_OPCODE_REG;
-    return K_FUNCTION;
+    return one && code32 ? classify_short32(i, m) : K_FUNCTION;
 }
 
-static enum kind classify_stack(const struct item *i)
+/* A general register as wide as the stack? */
+static bool is_word(const ZydisDecodedOperand *op, bool code32)
+{
+    return op->type == ZYDIS_OPERAND_TYPE_REGISTER &&
+           ZydisRegisterGetClass(op->reg.value) == (code32 ? ZYDIS_REGCLASS_GPR32 : ZYDIS_REGCLASS_GPR64);
+}
+
+static enum kind classify_stack(const struct item *i, bool code32)
 {
     const ZydisDecodedOperand *a = &i->op[0];
 
-    if (i->insn.osize != 8)
+    if (i->insn.osize != (code32 ? 4 : 8))
         return K_FUNCTION;
     if (i->z.mnemonic == ZYDIS_MNEMONIC_PUSH) {
         if (a->type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
             return K_PUSH_IMM;
         if (a->type == ZYDIS_OPERAND_TYPE_MEMORY)
             return good_memory(i, a) ? K_PUSH_MEM : K_FUNCTION;
-        return ZydisRegisterGetClass(a->reg.value) == ZYDIS_REGCLASS_GPR64 &&
-                       a->type == ZYDIS_OPERAND_TYPE_REGISTER ? K_PUSH_REG : K_FUNCTION;
+        return is_word(a, code32) ? K_PUSH_REG : K_FUNCTION;
     }
-    return a->type == ZYDIS_OPERAND_TYPE_REGISTER &&
-                   ZydisRegisterGetClass(a->reg.value) == ZYDIS_REGCLASS_GPR64 ? K_POP : K_FUNCTION;
+    return is_word(a, code32) ? K_POP : K_FUNCTION;
 }
 
-static enum kind classify_branch(const struct item *i)
+static enum kind classify_branch(const struct item *i, bool code32)
 {
     const ZydisDecodedOperand *a = &i->op[0];
     bool call = i->z.mnemonic == ZYDIS_MNEMONIC_CALL;
 
-    if (i->z.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR || i->insn.osize != 8)
+    if (i->z.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR || i->insn.osize != (code32 ? 4 : 8))
         return K_FUNCTION;
     if (i->z.mnemonic == ZYDIS_MNEMONIC_RET)
         return K_RET;
@@ -242,7 +260,7 @@ static enum kind classify_branch(const struct item *i)
     if (a->type == ZYDIS_OPERAND_TYPE_MEMORY && !good_memory(i, a))
         return K_FUNCTION;
     /* The push comes before the target is read. */
-    if (call && a->type == ZYDIS_OPERAND_TYPE_REGISTER && a->reg.value == ZYDIS_REGISTER_RSP)
+    if (call && a->type == ZYDIS_OPERAND_TYPE_REGISTER && bt_reg(a) == H_RSP)
         return K_FUNCTION;
     return call ? K_CALL_IND : K_JMP_IND;
 }
@@ -262,16 +280,50 @@ static bool is_hint(ZydisMnemonic m)
     }
 }
 
+static bool extended(ZydisRegister r)
+{
+    ZydisRegisterClass k = ZydisRegisterGetClass(r);
+
+    return k >= ZYDIS_REGCLASS_GPR8 && k <= ZYDIS_REGCLASS_GPR64 && soft_reg_number(r) >= 8 * 8;
+}
+
+/*
+ * What 32-bit code may name in place: the first eight registers, and memory by
+ * an address of 32 bits in a segment that is known to be flat, or FS or GS.
+ * CS may be execute-only, and is never writable.
+ */
+static bool expressible32(const struct item *i)
+{
+    for (unsigned n = 0; n < i->z.operand_count; n++) {
+        const ZydisDecodedOperand *op = &i->op[n];
+
+        if (op->type == ZYDIS_OPERAND_TYPE_REGISTER && extended(op->reg.value))
+            return false;
+        if (op->type != ZYDIS_OPERAND_TYPE_MEMORY)
+            continue;
+        if (i->z.address_width != 32 || extended(op->mem.base) || extended(op->mem.index) ||
+            (op->mem.segment == ZYDIS_REGISTER_CS && i->z.mnemonic != ZYDIS_MNEMONIC_LEA) ||
+            (op->encoding == ZYDIS_OPERAND_ENCODING_MODRM_RM && op->mem.base != ZYDIS_REGISTER_NONE &&
+             doubtful_base(&i->z)))
+            return false;
+    }
+    return true;
+}
+
 enum kind bt_classify(const struct soft_cpu *c, const struct item *i, unsigned mode)
 {
+    const bool code32 = bt_mode32(mode);
+
     if (i->insn.fn == op_ud || i->insn.fn == op_too_long)
         return K_FUNCTION;
     if (bt_system_form(i, mode))
         return K_SYSTEM;
     if (i->insn.fn == op_nop || is_hint(i->z.mnemonic))    /* NOP, ENDBR */
         return K_NOP;
+    if (code32 && !expressible32(i))
+        return K_FUNCTION;
     if (i->insn.flags & INSN_SIMD)
-        return i->z.address_width == 64 && bt_simd_fits(&i->insn, mode) ? K_SIMD : K_FUNCTION;
+        return i->z.address_width == (code32 ? 32 : 64) && bt_simd_fits(&i->insn, mode) ? K_SIMD : K_FUNCTION;
     if (bt_x87_form(i, mode, &(struct x87_form){ 0 }))
         return K_X87;
     if (bt_string_fits(i))
@@ -286,16 +338,17 @@ enum kind bt_classify(const struct soft_cpu *c, const struct item *i, unsigned m
     case ZYDIS_MNEMONIC_VSTMXCSR:
         return bt_mxcsr_kind(c, i, mode);
     case ZYDIS_MNEMONIC_LEA:
-        return i->z.address_width >= 32 && i->z.operand_width >= 32 && !doubtful_base(&i->z) ? K_LEA : K_FUNCTION;
+        return i->z.address_width >= 32 && i->z.operand_width >= 32 && (code32 || !doubtful_base(&i->z)) ? K_LEA
+                                                                                                    : K_FUNCTION;
     case ZYDIS_MNEMONIC_LEAVE:
-        return i->insn.osize == 8 ? K_LEAVE : K_FUNCTION;
+        return i->insn.osize == (code32 ? 4 : 8) ? K_LEAVE : K_FUNCTION;
     case ZYDIS_MNEMONIC_PUSH:
     case ZYDIS_MNEMONIC_POP:
-        return classify_stack(i);
+        return classify_stack(i, code32);
     default:
         break;
     }
     if (i->z.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE || i->z.mnemonic == ZYDIS_MNEMONIC_RET)
-        return classify_branch(i);
-    return classify_plain(c, i);
+        return classify_branch(i, code32);
+    return classify_plain(c, i, code32);
 }

@@ -35,7 +35,7 @@ static void exit_indirect(struct translation *t, struct item *i, unsigned n)
 static void far_exit(struct translation *t, int64_t target, uint32_t site)
 {
     emit_gs_load(&t->e, H_R10, CTX_WORD(W_PAGE));
-    emit_lea(&t->e, H_R10, H_R10, -1, 0, (int32_t)target);
+    emit_lea_code(&t->e, H_R10, H_R10, -1, 0, (int32_t)target);
     look_up(t, site);
 }
 
@@ -101,20 +101,32 @@ void bt_emit_links(struct translation *t)
 
 static void add_rsp(struct translation *t, int32_t by)
 {
-    emit_lea(&t->e, H_RSP, H_RSP, -1, 0, by);
+    emit_lea_code(&t->e, H_RSP, H_RSP, -1, 0, by);
 }
 
 /* MOV [at], reg */
 static void emit_store(struct translation *t, struct item *i, unsigned reg, const struct place *at)
 {
     bt_access_here(t, i);
-    emit_mem(&t->e, 0x89, reg, (int)at->base, at->index == H_RSP ? -1 : (int)at->index, 0, at->disp);
+    emit_mem_w(&t->e, 0x89, reg, (int)at->base, at->index == H_RSP ? -1 : (int)at->index, 0, at->disp,
+               !t->e.code32);
 }
 
 static void emit_fetch(struct translation *t, struct item *i, unsigned reg, const struct place *at)
 {
     bt_access_here(t, i);
-    emit_mem(&t->e, 0x8b, reg, (int)at->base, (int)at->index, 0, at->disp);
+    emit_mem_w(&t->e, 0x8b, reg, (int)at->base, (int)at->index, 0, at->disp, !t->e.code32);
+}
+
+static void push_down(struct translation *t)
+{
+    add_rsp(t, -(int32_t)t->word);
+}
+
+/* The top of the stack after a push. */
+static void emit_stack_top(struct translation *t, struct item *i, struct place *at)
+{
+    bt_emit_stack(t, i, H_RSP, -(int32_t)t->word, true, at);
 }
 
 /* Push a word of the context: the value behind R11 must wait for the probe. */
@@ -122,11 +134,11 @@ static void push_context(struct translation *t, struct item *i, int32_t word)
 {
     struct place at;
 
-    bt_emit_stack(t, i, H_RSP, -8, true, &at);
+    emit_stack_top(t, i, &at);
     bt_emit_free_r11(t, &at);
     emit_gs_load(&t->e, H_R11, word);
     emit_store(t, i, H_R11, &(struct place){ .base = H_R10, .index = H_RSP });
-    add_rsp(t, -8);
+    push_down(t);
 }
 
 static void push_imm(struct translation *t, struct item *i)
@@ -134,13 +146,13 @@ static void push_imm(struct translation *t, struct item *i)
     struct emit *e = &t->e;
     struct place at;
 
-    bt_emit_stack(t, i, H_RSP, -8, true, &at);
+    emit_stack_top(t, i, &at);
     bt_access_here(t, i);
-    emit8(e, 0x48 | (at.index >> 3) << 1 | at.base >> 3);
-    emit8(e, 0xc7);                             /* mov qword [at], imm32 */
+    emit8(e, 0x40 | !e->code32 << 3 | (at.index >> 3) << 1 | at.base >> 3);
+    emit8(e, 0xc7);                             /* mov qword or dword [at], imm32 */
     emit_sib(e, 0, at.base, at.index, at.disp);
     emit32(e, (uint32_t)i->op[0].imm.value.u);
-    add_rsp(t, -8);
+    push_down(t);
 }
 
 static void push_reg(struct translation *t, struct item *i)
@@ -152,16 +164,16 @@ static void push_reg(struct translation *t, struct item *i)
         push_context(t, i, CTX_GPR(reg));
         return;
     }
-    bt_emit_stack(t, i, H_RSP, -8, true, &at);
+    emit_stack_top(t, i, &at);
     emit_store(t, i, reg, &at);
-    add_rsp(t, -8);
+    push_down(t);
 }
 
 static void push_mem(struct translation *t, struct item *i)
 {
     struct place at;
 
-    if (!bt_emit_operand(t, i, &i->op[0], 8, 0, false, &at)) {
+    if (!bt_emit_operand(t, i, &i->op[0], t->word, 0, false, &at)) {
         bt_emit_function(t, i);
         return;
     }
@@ -183,7 +195,7 @@ static void pop(struct translation *t, struct item *i)
         emit_fetch(t, i, reg, &at);
     }
     if (reg != H_RSP)
-        add_rsp(t, 8);
+        add_rsp(t, (int32_t)t->word);
 }
 
 static void leave(struct translation *t, struct item *i)
@@ -192,7 +204,7 @@ static void leave(struct translation *t, struct item *i)
 
     bt_emit_stack(t, i, H_RBP, 0, false, &at);
     emit_fetch(t, i, H_R10, &at);
-    emit_lea(&t->e, H_RSP, H_RBP, -1, 0, 8);
+    emit_lea_code(&t->e, H_RSP, H_RBP, -1, 0, (int32_t)t->word);
     emit_mov(&t->e, H_RBP, H_R10);
 }
 
@@ -227,12 +239,12 @@ static void push_return(struct translation *t, struct item *i)
     struct emit *e = &t->e;
     struct place at;
 
-    bt_emit_stack(t, i, H_RSP, -8, true, &at);
+    emit_stack_top(t, i, &at);
     bt_emit_free_r11(t, &at);
     emit_gs_load(e, H_R11, CTX_WORD(W_PAGE));
-    emit_lea(e, H_R11, H_R11, -1, 0, (int32_t)behind(i));
+    emit_lea_code(e, H_R11, H_R11, -1, 0, (int32_t)behind(i));
     emit_store(t, i, H_R11, &(struct place){ .base = H_R10, .index = H_RSP });
-    add_rsp(t, -8);
+    push_down(t);
 }
 
 /* R10 = target of an indirect branch; false: by function. */
@@ -246,10 +258,10 @@ static bool branch_operand(struct translation *t, struct item *i)
         if (bt_in_context(bt_reg(a)))
             emit_gs_load(e, H_R10, CTX_GPR(bt_reg(a)));
         else
-            emit_mov(e, H_R10, bt_reg(a));
+            emit_mov_code(e, H_R10, bt_reg(a));
         return true;
     }
-    if (!bt_emit_operand(t, i, a, 8, 0, false, &at))
+    if (!bt_emit_operand(t, i, a, t->word, 0, false, &at))
         return false;
     emit_fetch(t, i, H_R10, &at);
     return true;
@@ -280,7 +292,7 @@ static void ret(struct translation *t, struct item *i, unsigned n)
 
     bt_emit_stack(t, i, H_RSP, 0, false, &at);
     emit_fetch(t, i, H_R10, &at);
-    add_rsp(t, 8 + (int32_t)(uint16_t)i->insn.imm);
+    add_rsp(t, (int32_t)t->word + (int32_t)(uint16_t)i->insn.imm);
     exit_indirect(t, i, n);
 }
 

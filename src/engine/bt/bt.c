@@ -2,7 +2,8 @@
 /*
  * The translator as an engine: the dispatcher around translated code.
  *
- * 64-bit code runs translated.  Other modes, and moments in which something
+ * 64-bit code runs translated, and 32-bit code with flat segments.  Other
+ * modes, and moments in which something
  * has to be looked at between two instructions (single step, breakpoints,
  * alignment checks, shadows, exact counts), run on decoded blocks
  * (engine/soft/blocks.c).
@@ -19,10 +20,13 @@
 #include "engine/bt/host.h"
 #include "engine/soft/blocks.h"
 #include "engine/soft/contract.h"
+#include "engine/soft/seg.h"
 #include "engine/soft/simd.h"
 
 #define SIGNAL_STACK (64 * KiB)
 #define REP_BATCH 65536
+/* Added to 32 bits: not canonical, so no table has it, or the host faults. */
+#define NO_ADDRESS (1ULL << 47)
 #ifndef SS_AUTODISARM
 #define SS_AUTODISARM (1u << 31)     /* <linux/signal.h> */
 #endif
@@ -59,7 +63,7 @@ static unsigned block_mode(const struct soft_cpu *c)
 {
     unsigned mode = c->mode_key | (c->cpl == 3 ? BT_MODE_USER : 0);
 
-    if (c->s.cr4 & CR4_FSGSBASE)
+    if (c->code64 && (c->s.cr4 & CR4_FSGSBASE))
         mode |= BT_MODE_FSGSBASE;
     if (c->s.cr0 & CR0_TS)
         return mode;
@@ -76,12 +80,15 @@ static unsigned block_mode(const struct soft_cpu *c)
  * nothing that is out of date. */
 static struct bt_space *present_space(struct soft_cpu *c)
 {
-    struct bt_space *s = &bt_of(c)->spaces[c->cpl == 3 ? 1 + c->asid_slot : 0];
+    const struct bt *bt = bt_of(c);
+    struct bt_space *s = &bt_of(c)->spaces[(c->code64 ? 0 : 1 + ASID_MAX) + (c->cpl == 3 ? 1 + c->asid_slot : 0)];
 
-    if (unlikely(s->gen != c->fetch_gen)) {
+    /* A jump table has one privilege, but blocks of one mode only. */
+    if (unlikely(s->gen != c->fetch_gen) || unlikely(s->mode != bt->mode)) {
         memset(&s->jumps, 0, sizeof(s->jumps));
         bt_jump_empty(&s->jumps, 0);
         s->gen = c->fetch_gen;
+        s->mode = bt->mode;
     }
     return s;
 }
@@ -103,6 +110,8 @@ static struct tblock *find_crossing(struct soft_cpu *c, const struct ftlb_entry 
     const struct ftlb_entry *page2;
     struct tblock *b;
 
+    if (!c->code64 && soft_rip(c) > UINT32_MAX - MEM_PAGE_SIZE)
+        return NULL;            /* beyond the limit of CS */
     if (soft_fetch_page(c, (soft_rip(c) & MEM_PAGE_MASK) + MEM_PAGE_SIZE, &page2)) {
         c->exc.vector = 0;      /* whoever runs it will raise it again */
         return NULL;
@@ -160,24 +169,29 @@ static void catch_up(struct soft_cpu *c)
 {
     struct bt *bt = bt_of(c);
     uint64_t changes = atomic_load(&c->vm->mem->code_changes);
-    unsigned mode = block_mode(c) & ~BT_MODE_USER;
 
+    bt->mode = block_mode(c) & ~BT_MODE_USER;
     if (unlikely(c->vm->stress == STRESS_EVICT))
         evict(c);
     if (unlikely(bt->changes != changes)) {
         bt->changes = changes;
         bt_drop_stale(c);
     }
-    /* A jump table has one privilege, but blocks of the present mode only. */
-    if (unlikely(bt->jumps_mode != mode)) {
-        bt->jumps_mode = mode;
-        bt_jumps_clear(bt);
-    }
+}
+
+/* 32-bit protected mode where only FS and GS may have a base or a limit. */
+static bool flat32(const struct soft_cpu *c)
+{
+    const uint8_t flat = BIT(SEG_ES) | BIT(SEG_SS) | BIT(SEG_DS);
+    const struct seg_state *cs = &c->s.seg[SEG_CS];
+
+    return c->mode_key == (1 | MODE_PROT) && (c->flat_segs & flat) == flat && c->ss_mask == UINT32_MAX &&
+           !cs->base && cs->limit == UINT32_MAX;
 }
 
 static bool translatable(const struct soft_cpu *c)
 {
-    return c->code64 && (c->cpl == 0 || c->cpl == 3) && !c->single &&
+    return (c->code64 || flat32(c)) && (c->cpl == 0 || c->cpl == 3) && !c->single &&
            !(c->shadow & (SHADOW_STI | SHADOW_MOV_SS)) && !c->db_pending &&
            c->tlb != c->tlbs[VIEW_SLOW] && c->s.mp_state == MP_RUNNABLE;
 }
@@ -214,12 +228,22 @@ static void note_view(struct soft_cpu *c, unsigned word, const struct tlb_entry 
     c->words[word + 2] = (uint64_t)(uintptr_t)v->write;
 }
 
+static void note_base(struct soft_cpu *c, unsigned word, const struct seg_state *s)
+{
+    c->words[word] = (uint32_t)s->base;
+    c->words[word + 1] = seg_is_unlimited(s) ? 0 : NO_ADDRESS;
+}
+
 static void prepare(struct soft_cpu *c)
 {
     note_view(c, W_TLB, c->tlb);
     if (!c->cpl) {      /* for STAC and CLAC (system.c) */
         note_view(c, W_AC_VIEWS, c->tlbs[c->s.cr4 & CR4_SMAP ? VIEW_KERNEL : VIEW_KERNEL_AC]);
         note_view(c, W_AC_VIEWS + 3, c->tlbs[VIEW_KERNEL_AC]);
+    }
+    if (!c->code64) {
+        note_base(c, W_BASE_FS, &c->s.seg[SEG_FS]);
+        note_base(c, W_BASE_GS, &c->s.seg[SEG_GS]);
     }
     c->words[W_JUMPS] = (uint64_t)(uintptr_t)&present_space(c)->jumps;
     c->words[W_PAGE] = soft_rip(c) & MEM_PAGE_MASK;
@@ -274,7 +298,7 @@ static const uint8_t *settle_function(struct soft_cpu *c, const struct bt_functi
     unsigned mnemonic = f->mnemonic;    /* f goes with its block if that is evicted */
 
     if (r == SOFT_NEXT || r == SOFT_STOP)
-        soft_rip(c) += f->insn.len;
+        soft_rip(c) = (soft_rip(c) + f->insn.len) & c->rip_mask;
     if (r == SOFT_NEXT || r == SOFT_STOP || r == SOFT_JUMP)
         c->insn_count++;
     if (r == SOFT_AGAIN)

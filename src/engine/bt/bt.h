@@ -52,7 +52,11 @@ enum ctx_word {
     W_AC_VIEWS,     /* TLB, read and write table of the kernel's views: AC clear, AC set */
     W_AC_VIEWS_END = W_AC_VIEWS + 5,
     W_SHARED,       /* of shared probes (struct item) */
-    W_COUNT_WORDS = W_SHARED + BT_SHARED
+    /* 32-bit code: for FS and GS the base, and what sends an access to its
+     * function if the segment asks for checks, else 0. */
+    W_BASE_FS = W_SHARED + BT_SHARED,
+    W_BASE_GS = W_BASE_FS + 2,
+    W_COUNT_WORDS = W_BASE_GS + 2
 };
 _Static_assert(W_COUNT_WORDS <= ARRAY_SIZE(((struct soft_cpu *)0)->words), "words");
 
@@ -273,6 +277,7 @@ struct bt_parked {
  * the user code of each address space that is kept. */
 struct bt_space {
     uint64_t gen;           /* the c->fetch_gen that it was made with; 0: to be emptied */
+    unsigned mode;          /* of the blocks in it (BT_MODE_*), without the privilege */
     struct bt_jumps jumps;
 };
 
@@ -295,8 +300,8 @@ struct bt {
     unsigned nblocks, touched;  /* touched: writes to code outside of what is being filled */
     uint16_t ghosts[1 << BT_GHOST_BITS];
     struct bt_lowered lowered[1 << BT_LOWERED_BITS];
-    struct bt_space spaces[1 + ASID_MAX];
-    unsigned jumps_mode;    /* BT_MODE_* of the blocks in them, without the privilege */
+    struct bt_space spaces[2 * (1 + ASID_MAX)];     /* of 64-bit code, then of 32-bit code */
+    unsigned mode;          /* BT_MODE_* of the present blocks, without the privilege */
     uint64_t changes;       /* mem->code_changes seen */
     int (*enter)(struct soft_cpu *c, const uint8_t *code);
     uint8_t *leave, *out, *link, *record;       /* writable addresses, for emission */
@@ -417,10 +422,15 @@ struct translation *bt_translation_create(void);    /* free() it */
 #define BT_MODE_SSE 0x08u
 #define BT_MODE_AVX 0x10u
 #define BT_MODE_AVX512 0x20u
-#define BT_MODE_FSGSBASE 0x01u  /* of mode_key, and never set in 64-bit mode */
+#define BT_MODE_FSGSBASE 0x01u  /* of mode_key, and never set in 64-bit mode there */
 #define BT_MODE_PLAIN 0x40u     /* no shared probes */
 #define BT_MODE_USER 0x80u
 #define BT_MODE_X87 0x100u      /* x87 and MMX, with errors by #MF */
+/* 32-bit code? The rest is 64-bit code: no other is translated. */
+static inline bool bt_mode32(unsigned mode)
+{
+    return !(mode & 2);         /* of mode_key */
+}
 
 /* vectors.c: shared code; before the other trampolines. */
 void bt_emit_vector_stubs(struct bt *bt, struct emit *e, const struct cpu_model *model);
@@ -439,9 +449,13 @@ struct memop {
     uint8_t *cold[6];           /* jumps to be bound to the cold path */
     unsigned ncold;
 };
-/* R10 = effective address; false: not expressible, use the function. */
+/* R10 = effective address, in 32-bit code without the segment's base; false: not
+ * expressible, use the function. */
 bool bt_emit_address(struct emit *e, const ZydisDecodedOperand *op, unsigned address_width,
                      unsigned next_offset);
+/* 32-bit code: add the base of FS or GS to R10, or make it an address that no
+ * table has.  Uses R11; flags stay. */
+void bt_emit_segment(struct emit *e, unsigned seg);
 /* For one access. */
 void bt_emit_probe(struct emit *e, struct memop *m);
 /* Cold: an access that is not aligned but does not cross a page.  Goes on

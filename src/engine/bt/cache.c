@@ -289,7 +289,8 @@ static void reset_region(struct bt *bt, unsigned n)
 void bt_jumps_clear(struct bt *bt)
 {
     for (unsigned n = 0; n < ARRAY_SIZE(bt->spaces); n++)
-        bt->spaces[n].gen = 0;
+        if (bt->spaces[n].gen)  /* one that was never used takes no memory */
+            bt->spaces[n].gen = 0;
 }
 
 /* What was made for ids, and with them. */

@@ -19,6 +19,7 @@ struct emit {
     uint8_t *end;           /* no emission starts at or behind it */
     bool hashed;            /* guest pages are looked up in hashed tables */
     uint8_t *const *unaligned;      /* shared code for accesses that are not aligned; NULL: none (memop.c) */
+    bool code32;            /* of 32-bit guest code */
 };
 
 static inline void emit8(struct emit *e, unsigned b)
@@ -49,6 +50,19 @@ static inline void emit_rr(struct emit *e, unsigned opcode, unsigned reg, unsign
 static inline void emit_mov(struct emit *e, unsigned dst, unsigned src)
 {
     emit_rr(e, 0x89, src, dst);
+}
+
+/* As wide as the guest's code: 32 bits clear the upper half. */
+static inline void emit_mov_code(struct emit *e, unsigned dst, unsigned src)
+{
+    if (!e->code32) {
+        emit_mov(e, dst, src);
+        return;
+    }
+    if (dst >> 3 || src >> 3)
+        emit8(e, 0x40 | (src >> 3) << 2 | dst >> 3);
+    emit8(e, 0x89);
+    emit8(e, 0xc0 | (src & 7) << 3 | (dst & 7));
 }
 
 /* OP reg, gs:[disp] or the reverse, as the opcode says; w: 64 bits. */
@@ -97,16 +111,16 @@ static inline void emit_sib(struct emit *e, unsigned reg, unsigned base, unsigne
         emit32(e, (uint32_t)disp);
 }
 
-/* OP reg, [base + index << scale + disp]; no base: -1; no index: -1.  Bytes
- * in front of REX (prefixes) are the caller's. */
-static inline void emit_mem(struct emit *e, unsigned opcode, unsigned reg, int base, int index,
-                            unsigned scale, int32_t disp)
+/* OP reg, [base + index << scale + disp]; no base: -1; no index: -1; w: 64
+ * bits.  Bytes in front of REX (prefixes) are the caller's. */
+static inline void emit_mem_w(struct emit *e, unsigned opcode, unsigned reg, int base, int index,
+                              unsigned scale, int32_t disp, bool w)
 {
     unsigned b = base < 0 ? 5 : (unsigned)base, x = index < 0 ? 4 : (unsigned)index;
     bool sib = base < 0 || index >= 0 || (b & 7) == 4;
     unsigned mod = base < 0 || (!disp && (b & 7) != 5) ? 0 : disp == (int8_t)disp ? 1 : 2;
 
-    emit8(e, 0x48 | (reg >> 3) << 2 | (x >> 3) << 1 | (base < 0 ? 0 : b >> 3));
+    emit8(e, 0x40 | w << 3 | (reg >> 3) << 2 | (x >> 3) << 1 | (base < 0 ? 0 : b >> 3));
     emit8(e, opcode);
     emit8(e, mod << 6 | (reg & 7) << 3 | (sib ? 4 : b & 7));
     if (sib)
@@ -115,6 +129,20 @@ static inline void emit_mem(struct emit *e, unsigned opcode, unsigned reg, int b
         emit8(e, (uint8_t)disp);
     else if (mod == 2 || base < 0)
         emit32(e, (uint32_t)disp);
+}
+
+static inline void emit_mem(struct emit *e, unsigned opcode, unsigned reg, int base, int index,
+                            unsigned scale, int32_t disp)
+{
+    emit_mem_w(e, opcode, reg, base, index, scale, disp, true);
+}
+
+/* The guest's address arithmetic: modulo 2^32 in 32-bit code, whatever the
+ * upper halves of the registers hold. */
+static inline void emit_lea_code(struct emit *e, unsigned reg, int base, int index, unsigned scale,
+                                 int32_t disp)
+{
+    emit_mem_w(e, 0x8d, reg, base, index, scale, disp, !e->code32);
 }
 
 static inline void emit_lea(struct emit *e, unsigned reg, int base, int index, unsigned scale, int32_t disp)

@@ -37,6 +37,12 @@ static unsigned fixed_count(const struct item *i)
     return (unsigned)i->z.raw.imm[0].value.u & (i->z.operand_width == 64 ? 63 : 31);
 }
 
+static bool uses_all_flags(ZydisMnemonic m)
+{
+    return m == ZYDIS_MNEMONIC_PUSHFQ || m == ZYDIS_MNEMONIC_POPFQ || m == ZYDIS_MNEMONIC_PUSHFD ||
+           m == ZYDIS_MNEMONIC_POPFD;
+}
+
 void bt_flag_effects(struct item *i)
 {
     const ZydisAccessedFlags *f = i->z.cpu_flags;
@@ -54,7 +60,7 @@ void bt_flag_effects(struct item *i)
     i->kills = i->writes & ~undefined;
     i->reads = (f->tested & X86_FLAGS_ARITH) | undefined;
     /* POPF may fault with the flags that were. */
-    if (i->kind == K_SYSTEM && (i->z.mnemonic == ZYDIS_MNEMONIC_PUSHFQ || i->z.mnemonic == ZYDIS_MNEMONIC_POPFQ))
+    if (i->kind == K_SYSTEM && uses_all_flags(i->z.mnemonic))
         i->reads = X86_FLAGS_ARITH;
     /* A count of 0 changes nothing. */
     if (is_shift(i) && !fixed_count(i)) {

@@ -44,6 +44,15 @@ static void emit_immediates(struct emit *e, const struct item *i)
             emit_bytes(e, i->bytes + i->z.raw.imm[n].offset, i->z.raw.imm[n].size / 8);
 }
 
+/* MOV between the accumulator and a constant address: the form with ModRM. */
+static unsigned host_opcode(const struct item *i)
+{
+    static const uint8_t with_modrm[] = { 0x8a, 0x8b, 0x88, 0x89 };
+    unsigned opcode = i->z.opcode;
+
+    return i->z.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && (opcode & 0xfc) == 0xa0 ? with_modrm[opcode & 3] : opcode;
+}
+
 /* The instruction with the memory operand at `at` (NULL: register rm) and reg. */
 static void emit_identity(struct emit *e, const struct item *i, const struct place *at, unsigned rm, unsigned reg)
 {
@@ -58,7 +67,7 @@ static void emit_identity(struct emit *e, const struct item *i, const struct pla
         emit8(e, 0x0f);
     if (z->opcode_map == ZYDIS_OPCODE_MAP_0F38)
         emit8(e, 0x38);
-    emit8(e, z->opcode);
+    emit8(e, host_opcode(i));
     if (at)
         emit_sib(e, reg, at->base, at->index, at->disp);
     else
@@ -180,7 +189,8 @@ static void emit_vex_bytes(struct emit *e, const struct item *i, const struct pl
 
     emit8(e, 0xc4);
     emit8(e, (!(reg >> 3) << 7 | !x << 6 | !b << 5) | i->z.raw.vex.m_mmmm);
-    emit8(e, i->z.raw.vex.W << 7 | (~vvvv & 15) << 3 | i->z.raw.vex.L << 2 | i->z.raw.vex.pp);
+    /* Outside 64-bit mode W means nothing. */
+    emit8(e, (e->code32 ? 0 : i->z.raw.vex.W << 7) | (~vvvv & 15) << 3 | i->z.raw.vex.L << 2 | i->z.raw.vex.pp);
     emit8(e, i->z.opcode);
     if (at)
         emit_sib(e, reg, at->base, at->index, at->disp);
@@ -271,6 +281,18 @@ static void emit_opcode_reg(struct translation *t, struct item *i)
         emit_gs_store(e, H_R11, CTX_GPR(reg));
 }
 
+/* 0x40 to 0x4f, which are REX prefixes in 64-bit code: the forms with ModRM. */
+static void emit_inc_dec(struct translation *t, struct item *i)
+{
+    struct emit *e = &t->e;
+
+    bt_emit_flags_for(t, i);
+    if (i->z.operand_width == 16)
+        emit8(e, 0x66);
+    emit8(e, 0xff);
+    emit8(e, 0xc0 | (i->z.opcode & 0x0f));
+}
+
 static void emit_lea_insn(struct translation *t, struct item *i)
 {
     unsigned reg = i->z.raw.modrm.reg | i->z.raw.rex.R << 3;
@@ -284,12 +306,12 @@ static void emit_lea_insn(struct translation *t, struct item *i)
         bt_emit_function(t, i);
         return;
     }
-    if (i->z.operand_width == 32)
+    if (i->z.operand_width == 32 && !e->code32)
         EMIT(e, 0x45, 0x89, 0xd2);              /* mov r10d, r10d */
     if (bt_in_context(reg))
         emit_gs_store(e, H_R10, CTX_GPR(reg));
     else
-        emit_mov(e, reg, H_R10);
+        emit_mov_code(e, reg, H_R10);
 }
 
 static void emit_copy(struct translation *t, struct item *i)
@@ -348,6 +370,7 @@ void bt_emit_integer(struct translation *t, struct item *i)
     case K_COPY: emit_copy(t, i); break;
     case K_MOV_IMM: emit_mov_imm(t, i); break;
     case K_OPCODE_REG: emit_opcode_reg(t, i); break;
+    case K_INC_DEC: emit_inc_dec(t, i); break;
     default: emit_lea_insn(t, i);
     }
 }

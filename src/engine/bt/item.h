@@ -13,7 +13,7 @@
 #include "engine/soft/simd.h"
 
 enum kind { K_FUNCTION, K_NOP, K_GENERIC, K_VEX, K_SIMD, K_VZERO, K_MXCSR, K_X87, K_SYSTEM, K_COPY,
-            K_MOV_IMM, K_OPCODE_REG, K_LEA, K_BIT, K_STRING,
+            K_MOV_IMM, K_OPCODE_REG, K_INC_DEC, K_LEA, K_BIT, K_STRING,
             K_PUSH_REG, K_PUSH_IMM, K_PUSH_MEM, K_POP, K_LEAVE,
             K_JCC, K_JMP, K_JMP_IND, K_CALL, K_CALL_IND, K_RET };
 
@@ -93,6 +93,7 @@ struct translation {
     const struct ftlb_entry *page;
     unsigned offset, n, bytes, mode;
     uint64_t began;             /* if its time is measured */
+    unsigned word;              /* bytes of what PUSH pushes: 8, or 4 in 32-bit code */
     struct item items[BT_BLOCK_MAX], ahead;
     uint8_t copy[BT_BLOCK_MAX * 15];
     /* Look-ups that may miss: at, the site's id or 0; a miss restores the flags, or RCX. */

@@ -23,6 +23,10 @@ bool bt_emit_address(struct emit *e, const ZydisDecodedOperand *op, unsigned add
     int64_t disp = op->mem.disp.value;
     unsigned seg = soft_segment_number(op->mem.segment);
 
+    if (e->code32) {
+        emit_lea_code(e, H_R10, base, index, scale, (int32_t)disp);
+        return true;
+    }
     if (op->mem.base == ZYDIS_REGISTER_RIP) {
         disp += next_offset;
         emit_gs_load(e, H_R10, CTX_WORD(W_PAGE));
@@ -46,6 +50,16 @@ bool bt_emit_address(struct emit *e, const ZydisDecodedOperand *op, unsigned add
         emit_lea(e, H_R10, H_R10, H_R11, 0, 0);
     }
     return true;
+}
+
+void bt_emit_segment(struct emit *e, unsigned seg)
+{
+    unsigned word = seg == SEG_FS ? W_BASE_FS : W_BASE_GS;
+
+    emit_gs_load(e, H_R11, CTX_WORD(word));
+    emit_lea_code(e, H_R10, H_R10, H_R11, 0, 0);
+    emit_gs_load(e, H_R11, CTX_WORD(word + 1));
+    emit_lea(e, H_R10, H_R10, H_R11, 0, 0);
 }
 
 /* Cold unless [r10, r10 + size) lies in a page. */

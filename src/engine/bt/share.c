@@ -33,15 +33,15 @@ struct open {
     bool write;
 };
 
-static bool stack_access(const struct item *i, struct candidate *a)
+static bool stack_access(const struct item *i, struct candidate *a, unsigned word)
 {
-    *a = (struct candidate){ .base = H_RSP, .size = 8 };
+    *a = (struct candidate){ .base = H_RSP, .size = word };
     switch (i->kind) {
     case K_PUSH_REG:
     case K_PUSH_IMM:
     case K_CALL:
         a->write = true;
-        a->disp = -8;
+        a->disp = -(int32_t)word;
         return true;
     case K_POP:
     case K_RET:
@@ -54,20 +54,27 @@ static bool stack_access(const struct item *i, struct candidate *a)
     }
 }
 
+/* A general register as wide as addresses are? */
+static bool is_word(ZydisRegister r, unsigned word)
+{
+    return ZydisRegisterGetClass(r) == (word == 8 ? ZYDIS_REGCLASS_GPR64 : ZYDIS_REGCLASS_GPR32);
+}
+
 /* The form [base + disp] without anything that wants a check of its own. */
-static bool candidate(const struct item *i, struct candidate *a)
+static bool candidate(const struct item *i, struct candidate *a, unsigned word)
 {
     const ZydisDecodedOperand *m = bt_memory_operand(i);
     const struct simd_op *op = i->insn.aux;
     unsigned seg;
 
-    if (stack_access(i, a))
+    if (stack_access(i, a, word))
         return true;
     if ((i->kind != K_GENERIC && i->kind != K_VEX && i->kind != K_SIMD) || !m)
         return false;
     seg = soft_segment_number(m->mem.segment);
-    if (seg == SEG_FS || seg == SEG_GS || i->z.address_width != 64 || m->mem.disp.value != (int32_t)m->mem.disp.value ||
-        m->mem.index != ZYDIS_REGISTER_NONE || ZydisRegisterGetClass(m->mem.base) != ZYDIS_REGCLASS_GPR64)
+    if (seg == SEG_FS || seg == SEG_GS || i->z.address_width != 8 * word ||
+        m->mem.disp.value != (int32_t)m->mem.disp.value || m->mem.index != ZYDIS_REGISTER_NONE ||
+        !is_word(m->mem.base, word))
         return false;
     /* Exchanges are atomic: across cache lines they need more than a page. */
     if ((i->z.attributes & ZYDIS_ATTRIB_HAS_LOCK) || i->z.mnemonic == ZYDIS_MNEMONIC_XCHG ||
@@ -85,25 +92,27 @@ static bool candidate(const struct item *i, struct candidate *a)
 }
 
 /* Does the item add a constant to the register (and do nothing else to it)? */
-static bool moves_by(const struct item *i, unsigned reg, int64_t *by)
+static bool moves_by(const struct item *i, unsigned reg, unsigned word, int64_t *by)
 {
     const ZydisDecodedOperand *a = &i->op[0], *m = &i->op[1];
 
     *by = 0;
     if (reg == H_RSP && (i->kind == K_PUSH_REG || i->kind == K_PUSH_IMM || i->kind == K_PUSH_MEM || i->kind == K_CALL))
-        *by = -8;
+        *by = -(int64_t)word;
     else if (reg == H_RSP && (i->kind == K_POP && bt_reg(a) != H_RSP))
-        *by = 8;
-    else if (i->kind == K_LEA && i->z.operand_width == 64 && bt_reg(a) == reg && i->z.address_width == 64 &&
-             ZydisRegisterGetClass(m->mem.base) == ZYDIS_REGCLASS_GPR64 && bt_reg(a) * 8 == soft_reg_number(m->mem.base) &&
-             m->mem.index == ZYDIS_REGISTER_NONE)
+        *by = word;
+    else if (i->kind == K_LEA && i->z.operand_width == 8 * word && bt_reg(a) == reg &&
+             i->z.address_width == 8 * word && is_word(m->mem.base, word) &&
+             bt_reg(a) * 8 == soft_reg_number(m->mem.base) && m->mem.index == ZYDIS_REGISTER_NONE)
         *by = m->mem.disp.value;
-    else if (i->kind == K_GENERIC && i->z.operand_width == 64 && a->type == ZYDIS_OPERAND_TYPE_REGISTER &&
+    else if (i->kind == K_GENERIC && i->z.operand_width == 8 * word && a->type == ZYDIS_OPERAND_TYPE_REGISTER &&
              bt_reg(a) == reg && i->op[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE &&
              (i->z.mnemonic == ZYDIS_MNEMONIC_ADD || i->z.mnemonic == ZYDIS_MNEMONIC_SUB))
         *by = i->z.mnemonic == ZYDIS_MNEMONIC_ADD ? i->op[1].imm.value.s : -i->op[1].imm.value.s;
     else
         return false;
+    if (word == 4)              /* modulo 2^32 */
+        *by = (int32_t)*by;
     return true;
 }
 
@@ -166,7 +175,7 @@ static void follow(struct translation *t, struct open *open, const struct item *
     for (unsigned r = 0; r < 16; r++) {
         int64_t by;
 
-        if (open[r].first >= 0 && moves_by(i, r, &by)) {
+        if (open[r].first >= 0 && moves_by(i, r, t->word, &by)) {
             open[r].moved += by;
             moved[r] = true;
         }
@@ -191,7 +200,7 @@ void bt_share(struct translation *t)
         i->shared = -1;
         if (t->mode & BT_MODE_PLAIN)
             continue;
-        if (candidate(i, &a))
+        if (candidate(i, &a, t->word))
             add(t, &open[a.base], n, &a, by_item);
         if (i->kind == K_FUNCTION || i->kind == K_SYSTEM || i->kind == K_STRING)
             for (unsigned r = 0; r < 16; r++)

@@ -71,7 +71,7 @@ enum kind bt_mxcsr_kind(const struct soft_cpu *c, const struct item *i, unsigned
 {
     bool vex = i->insn.osize == CHECK_VEX;
 
-    if (i->z.address_width != 64 || !(mode & (vex ? BT_MODE_AVX : BT_MODE_SSE)))
+    if (i->z.address_width != (bt_mode32(mode) ? 32 : 64) || !(mode & (vex ? BT_MODE_AVX : BT_MODE_SSE)))
         return K_FUNCTION;
     return stores_mxcsr(i) || host_mxcsr_mask() == simd_mxcsr_valid(c) ? K_MXCSR : K_FUNCTION;
 }
@@ -276,7 +276,8 @@ bool bt_x87_form(const struct item *i, unsigned mode, struct x87_form *f)
         return true;
     }
     /* The data pointer is without a segment's base. */
-    return x87_form_of(&i->insn, f) && (!f->size || (i->insn.flags & INSN_FLAT));
+    return x87_form_of(&i->insn, f) &&
+           (!f->size || (bt_mode32(mode) ? i->insn.seg != SEG_FS && i->insn.seg != SEG_GS : i->insn.flags & INSN_FLAT));
 }
 
 /* MOV word gs:[disp], R11W */

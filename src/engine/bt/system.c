@@ -50,13 +50,13 @@ static unsigned operand_reg(const struct item *i, unsigned n)
     return soft_reg_number(i->op[n].reg.value) / 8;
 }
 
-/* R10 to a guest register, 64 bits. */
+/* R10 to a guest register, as wide as the code. */
 static void emit_result(struct emit *e, unsigned reg)
 {
     if (bt_in_context(reg))
         emit_gs_store(e, H_R10, CTX_GPR(reg));
     else
-        emit_mov(e, reg, H_R10);
+        emit_mov_code(e, reg, H_R10);
 }
 
 static void emit_source(struct emit *e, unsigned reg)
@@ -64,7 +64,7 @@ static void emit_source(struct emit *e, unsigned reg)
     if (bt_in_context(reg))
         emit_gs_load(e, H_R10, CTX_GPR(reg));
     else
-        emit_mov(e, H_R10, reg);
+        emit_mov_code(e, H_R10, reg);
 }
 
 /* ---- flags --------------------------------------------------------------------------------- */
@@ -181,6 +181,11 @@ static bool fits_64(const struct item *i, unsigned mode)
     return i->insn.osize == 8;
 }
 
+static bool fits_32(const struct item *i, unsigned mode)
+{
+    return bt_mode32(mode) && i->insn.osize == 4;
+}
+
 /* ---- bases ---------------------------------------------------------------------------------- */
 
 static void emit_swapgs(struct emit *e, struct item *i, unsigned mode)
@@ -196,7 +201,7 @@ static void emit_swapgs(struct emit *e, struct item *i, unsigned mode)
 static bool fits_base(const struct item *i, unsigned mode)
 {
     (void)i;
-    return mode & BT_MODE_FSGSBASE;
+    return !bt_mode32(mode) && (mode & BT_MODE_FSGSBASE);
 }
 
 static bool of_gs(const struct item *i)
@@ -324,6 +329,8 @@ static const struct system_form forms[] = {
     { M(CLAC), SYSTEM_FLAGS, .kernel = true, .emit = emit_clac },
     { M(PUSHFQ), SYSTEM_PUSH, .fits = fits_64, .emit = emit_pushf },
     { M(POPFQ), SYSTEM_POP, .fits = fits_64, .emit = emit_popf },
+    { M(PUSHFD), SYSTEM_PUSH, .fits = fits_32, .emit = emit_pushf },
+    { M(POPFD), SYSTEM_POP, .fits = fits_32, .emit = emit_popf },
     { M(SWAPGS), SYSTEM_PLAIN, .kernel = true, .emit = emit_swapgs },
     { M(RDFSBASE), SYSTEM_PLAIN, .fits = fits_base, .emit = emit_rdbase },
     { M(RDGSBASE), SYSTEM_PLAIN, .fits = fits_base, .emit = emit_rdbase },
@@ -357,12 +364,13 @@ static void emit_push(struct translation *t, struct item *i, const struct system
     struct emit *e = &t->e;
     struct place at;
 
-    bt_emit_stack(t, i, H_RSP, -8, true, &at);  /* flags are live, so W_FLAGS has them */
+    bt_emit_stack(t, i, H_RSP, -(int32_t)t->word, true, &at);   /* flags are live, so W_FLAGS has them */
     bt_emit_free_r11(t, &at);
     f->emit(e, i, t->mode);
     bt_access_here(t, i);
-    EMIT(e, 0x4d, 0x89, 0x1a);                  /* mov [r10], r11 */
-    emit_lea(e, H_RSP, H_RSP, -1, 0, -8);
+    emit8(e, e->code32 ? 0x45 : 0x4d);
+    EMIT(e, 0x89, 0x1a);                        /* mov [r10], r11 or r11d */
+    emit_lea_code(e, H_RSP, H_RSP, -1, 0, -(int32_t)t->word);
 }
 
 static void emit_pop(struct translation *t, struct item *i, const struct system_form *f)
@@ -372,10 +380,10 @@ static void emit_pop(struct translation *t, struct item *i, const struct system_
 
     bt_emit_stack(t, i, H_RSP, 0, false, &at);
     bt_access_here(t, i);
-    emit_mem(e, 0x8b, H_R11, (int)at.base, (int)at.index, 0, at.disp);
+    emit_mem_w(e, 0x8b, H_R11, (int)at.base, (int)at.index, 0, at.disp, !e->code32);
     f->emit(e, i, t->mode);
     t->saved = false;                           /* it made the host's flags */
-    emit_lea(e, H_RSP, H_RSP, -1, 0, 8);
+    emit_lea_code(e, H_RSP, H_RSP, -1, 0, (int32_t)t->word);
 }
 
 /* Nothing may come between the two: no end of the block, and no probe that

@@ -283,6 +283,7 @@ static void begin(struct soft_cpu *c, const struct ftlb_entry *page, unsigned of
     t->mode = mode;
     t->nmisses = 0;
     t->began = t->bt->made++ % BT_TIMED ? 0 : nanoseconds();
+    t->word = bt_mode32(mode) ? 4 : 8;
 }
 
 static struct tblock *finish(struct translation *t, uint32_t version, const struct second *second)
@@ -298,6 +299,7 @@ static struct tblock *finish(struct translation *t, uint32_t version, const stru
     t->start = bt->rw + t->b.start;
     /* The kernel is large and accesses little that is not aligned. */
     t->e = (struct emit){ .p = t->start, .end = t->start + BT_ROOM, .hashed = bt->hashed,
+                          .code32 = bt_mode32(t->mode),
                           .unaligned = bt->hashed || t->mode & BT_MODE_USER ? NULL : bt->unaligned };
     emit_block(t);
     b = bt_cache_add(bt, &t->b, t->functions, t->sites, t->links, second, t->e.p);

@@ -107,13 +107,17 @@ int desc_clear_busy(struct soft_cpu *c, uint16_t selector)
 
 /* ---- what is derived ------------------------------------------------------- */
 
-static bool seg_is_flat(const struct seg_state *s, bool real)
+bool seg_is_unlimited(const struct seg_state *s)
 {
     const uint32_t want = SEG_ATTR_P | SEG_ATTR_S | TYPE_RW;
 
-    if (s->base || s->limit != 0xffffffff)
-        return false;
-    return real || (s->attr & (want | TYPE_CODE | TYPE_DOWN_CONF | SEG_ATTR_UNUSABLE)) == want;
+    return s->limit == 0xffffffff &&
+           (s->attr & (want | TYPE_CODE | TYPE_DOWN_CONF | SEG_ATTR_UNUSABLE)) == want;
+}
+
+static bool seg_is_flat(const struct seg_state *s, bool real)
+{
+    return !s->base && (real ? s->limit == 0xffffffff : seg_is_unlimited(s));
 }
 
 static void derive_segs(struct soft_cpu *c)

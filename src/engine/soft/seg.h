@@ -109,6 +109,9 @@ static inline bool selector_null(uint16_t selector)
  * mode: unusable, with the DPL for SS. */
 void seg_set_null(struct seg_state *s, uint16_t selector, unsigned dpl);
 
+/* May all of the 4 GiB behind its base be read and written? */
+bool seg_is_unlimited(const struct seg_state *s);
+
 /* Read the descriptor; outside its table: exception vector(selector). */
 int desc_read(struct soft_cpu *c, uint16_t selector, unsigned vector, struct desc *d);
 /* Bits 95:64 of a system descriptor in long mode: the upper base or offset.
