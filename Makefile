@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# make run [KERNEL=cloud|amd64|rt] [DISK=1|new|FILE] [CPUS=n] [MEM=size]
+# make run [KERNEL=cloud|amd64|rt|686|686-pae] [DISK=1|new|FILE] [CPUS=n] [MEM=size]
 #          [APPEND="kernel parameters"] [ARGS="options of bulkhead run"]
 
 KERNEL ?= cloud
@@ -13,7 +13,7 @@ ARGS ?=
 # what was on the old one is lost; FILE: on that image.
 DISK ?=
 ifeq ($(DISK),)
-initrd := scripts/make-initramfs
+initrd := scripts/make-initramfs$(if $(filter 686%,$(KERNEL)), --i386)
 else
 initrd := scripts/make-initramfs $(KERNEL)
 disk := $(if $(filter 1,$(DISK)),$$(scripts/make-disk --work),$(if \

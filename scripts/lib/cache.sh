@@ -69,6 +69,12 @@ cache_add() {
 # ones are fetched into the cache with the system's sources and keys, which needs no root.
 apt_options=(-q -o APT::Sandbox::User=root)
 
+# apt_foreign ARCHITECTURE: from here on packages are of this one, whatever the system's is.
+apt_foreign() {
+    apt_options+=(-o "APT::Architecture=$1" -o "APT::Architectures=$1" -o Dir::State::status=/dev/null
+        -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache=)
+}
+
 apt_refresh() {
     mkdir -p "$apt_lists/lists/partial" "$apt_lists/archives/partial"
     apt_options+=(-o "Dir::State::Lists=$apt_lists/lists" -o "Dir::Cache=$apt_lists")

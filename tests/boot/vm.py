@@ -52,7 +52,7 @@ def script_output(name, *args):
 
 
 def kernel_path(kernel):
-    """The image of a flavour (cloud, amd64, rt), or of a path."""
+    """The image of a flavour (cloud, amd64, rt, 686), or of a path."""
     return kernel if "/" in kernel else script_output("fetch-kernel", kernel)
 
 
@@ -74,12 +74,18 @@ def disk_options(vmm, disk, forwards):
             "-device", "virtio-net-pci,netdev=net"]
 
 
-def command_line(vmm, kernel, cpus, memory, append, reboot, extra, disk=None, forwards=()):
+def initramfs_options(kernel, disk, i386):
+    if i386 or kernel.startswith("686"):
+        return ["--i386"]
+    return [kernel] if disk else []
+
+
+def command_line(vmm, kernel, cpus, memory, append, reboot, extra, disk=None, forwards=(), i386=False):
     """The command that boots a kernel on a VMM with its first serial port on the terminal."""
     append = f"console=ttyS0 {'root=/dev/vda ' if disk else ''}{append}"
     direct = [
         "--kernel", kernel_path(kernel),
-        "--initrd", script_output("make-initramfs", *([kernel] if disk else [])),
+        "--initrd", script_output("make-initramfs", *initramfs_options(kernel, disk, i386)),
         "--append", append.strip(),
     ]
     if disk:
@@ -104,10 +110,10 @@ class Machine:
     """A running VM. Use as a context manager: it never outlives its block."""
 
     def __init__(self, kernel="cloud", cpus=1, memory="256M", append="", reboot=False, extra=(),
-                 vmm=None, name=None, stderr=None, disk=None, forwards=(), words=None):
+                 vmm=None, name=None, stderr=None, disk=None, forwards=(), words=None, i386=False):
         self.vmm = vmm or options.vmm
         self.command_words = words or command_line(self.vmm, kernel, cpus, memory, append, reboot,
-                                                   extra, disk, forwards)
+                                                   extra, disk, forwards, i386)
         self.prompt = DISK_PROMPT if disk else PROMPT
         name = name or f"{pathlib.Path(sys.argv[0]).stem}-{kernel}-{self.vmm}"
         logs = pathlib.Path(os.environ.get("TEST_LOG_DIR", ROOT / "build" / "test-logs"))
