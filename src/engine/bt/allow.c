@@ -109,7 +109,7 @@ bool bt_reg_field(const ZydisDecodedInstruction *z)
 }
 
 /* AH to BH: only without REX. */
-static bool high_byte(const ZydisDecodedOperand *op)
+bool bt_high_byte(const ZydisDecodedOperand *op)
 {
     return op->type == ZYDIS_OPERAND_TYPE_REGISTER && op->reg.value >= ZYDIS_REGISTER_AH &&
            op->reg.value <= ZYDIS_REGISTER_BH;
@@ -137,9 +137,6 @@ static bool good_memory(const struct item *i, const ZydisDecodedOperand *m)
 
     if (i->z.address_width < 32 || (size != 1 && size != 2 && size != 4 && size != 8 && size != 16))
         return false;
-    for (unsigned n = 0; n < i->z.operand_count; n++)
-        if (high_byte(&i->op[n]))
-            return false;
     return i->z.machine_mode != ZYDIS_MACHINE_MODE_LONG_64 || !doubtful_base(&i->z);
 }
 
@@ -167,6 +164,14 @@ static bool copied(unsigned opcode)
     }
 }
 
+/* 32-bit code; not through FS or GS, which may have a base or a limit. */
+static bool is_flat32(const struct item *i, const ZydisDecodedOperand *m)
+{
+    unsigned seg = soft_segment_number(m->mem.segment);
+
+    return i->z.machine_mode != ZYDIS_MACHINE_MODE_LONG_64 && i->z.address_width == 32 && seg != SEG_FS && seg != SEG_GS;
+}
+
 /* Bit offset in a register into memory.  It reaches anywhere, so its address is
  * made first, and the instruction gets what is left of the offset. */
 static bool is_bit_string(const struct item *i, const ZydisDecodedOperand *m)
@@ -174,8 +179,7 @@ static bool is_bit_string(const struct item *i, const ZydisDecodedOperand *m)
     unsigned op = i->z.opcode;
 
     return m && i->z.opcode_map == ZYDIS_OPCODE_MAP_0F && (op & 0xe7) == 0xa3 && i->z.operand_width >= 32 &&
-           i->z.address_width == 64 &&
-           good_memory(i, m);
+           (i->z.address_width == 64 || is_flat32(i, m)) && good_memory(i, m);
 }
 
 /* Without ModRM, in 32-bit code: MOV between the accumulator and an address
@@ -213,7 +217,7 @@ static enum kind classify_plain(const struct soft_cpu *c, const struct item *i, 
     if (one && z->mnemonic == ZYDIS_MNEMONIC_XCHG && (z->opcode & 0xf8) == 0x90)
         return K_OPCODE_REG;
     if (one && z->opcode >= 0xb0 && z->opcode <= 0xbf)
-        return high_byte(&i->op[0]) && !code32 ? K_FUNCTION : K_MOV_IMM;
+        return K_MOV_IMM;
     if (two && z->opcode >= 0xc8 && z->opcode <= 0xcf && z->operand_width >= 32)
         return K_OPCODE_REG;
     return one && code32 ? classify_short32(i, m) : K_FUNCTION;
@@ -326,7 +330,7 @@ enum kind bt_classify(const struct soft_cpu *c, const struct item *i, unsigned m
         return i->z.address_width == (code32 ? 32 : 64) && bt_simd_fits(&i->insn, mode) ? K_SIMD : K_FUNCTION;
     if (bt_x87_form(i, mode, &(struct x87_form){ 0 }))
         return K_X87;
-    if (bt_string_fits(i))
+    if (bt_string_fits(i, code32))
         return K_STRING;
     switch (i->z.mnemonic) {
     case ZYDIS_MNEMONIC_VZEROALL:

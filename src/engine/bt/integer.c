@@ -116,13 +116,46 @@ static void emit_generic_reg(struct translation *t, struct item *i)
     i->held = t->held;
 }
 
+/* AH to BH, whose encodings mean other registers beside R8 to R15: R11B stands
+ * for them.  No flag changes. */
+static void load_high(struct emit *e, unsigned reg)
+{
+    EMIT(e, 0xc4, 0x63, 0x7b, 0xf0);            /* rorx r11d, reg, 8 */
+    emit8(e, 0xd8 | reg);
+    emit8(e, 8);
+}
+
+/* RORX reg, reg, count: 64 bits */
+static void rotate(struct emit *e, unsigned reg, unsigned count)
+{
+    EMIT(e, 0xc4, 0xe3, 0xfb, 0xf0);
+    emit8(e, 0xc0 | reg << 3 | reg);
+    emit8(e, count);
+}
+
+static void store_high(struct emit *e, unsigned reg)
+{
+    rotate(e, reg, 8);
+    EMIT(e, 0x44, 0x88);                        /* mov reg, r11b */
+    emit8(e, 0xd8 | reg);
+    rotate(e, reg, 56);
+}
+
+static bool has_high_byte(const struct item *i)
+{
+    for (unsigned n = 0; n < i->z.operand_count_visible; n++)
+        if (i->op[n].encoding == ZYDIS_OPERAND_ENCODING_MODRM_REG && bt_high_byte(&i->op[n]))
+            return true;
+    return false;
+}
+
 static void emit_generic_mem(struct translation *t, struct item *i, const ZydisDecodedOperand *m)
 {
     struct emit *e = &t->e;
     unsigned reg = reg_number(i), size = m->size / 8;
     bool write = m->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE;
     bool atomic = (i->z.attributes & ZYDIS_ATTRIB_HAS_LOCK) || i->z.mnemonic == ZYDIS_MNEMONIC_XCHG || size == 16;
-    bool context = bt_reg_field(&i->z) && bt_in_context(reg);
+    bool high = has_high_byte(i), context = bt_reg_field(&i->z) && bt_in_context(reg);
     struct place at;
 
     if (!bt_emit_operand(t, i, m, size, atomic && size > 1 ? size : 0, write, &at)) {
@@ -130,17 +163,22 @@ static void emit_generic_mem(struct translation *t, struct item *i, const ZydisD
         return;
     }
     bt_emit_flags_for(t, i);
-    if (context) {
+    if (context || high) {
         bt_emit_free_r11(t, &at);
         at.index = H_RSP;                       /* none */
         at.base = H_R10;
         at.disp = 0;
-        emit_gs_load(e, H_R11, CTX_GPR(reg));
+        if (high)
+            load_high(e, reg & 3);
+        else
+            emit_gs_load(e, H_R11, CTX_GPR(reg));
         reg = H_R11;
     }
     bt_access_here(t, i);
     emit_identity(e, i, &at, 0, reg);
-    if (context && writes(i, ZYDIS_OPERAND_ENCODING_MODRM_REG))
+    if (high && writes(i, ZYDIS_OPERAND_ENCODING_MODRM_REG))
+        store_high(e, reg_number(i) & 3);
+    else if (context && writes(i, ZYDIS_OPERAND_ENCODING_MODRM_REG))
         emit_gs_store(e, H_R11, CTX_GPR(reg_number(i)));
     i->cont = e->p;
     i->held = t->held;
@@ -348,7 +386,7 @@ static void emit_bit(struct translation *t, struct item *i)
         EMIT(e, 0x4d, 0x63, 0xdb);              /* movsxd r11, r11d */
     EMIT(e, 0x49, 0xc1, 0xfb);                  /* sar r11, log2 of the unit's bits */
     emit8(e, size == 4 ? 5 : 6);
-    emit_lea(e, H_R10, H_R10, H_R11, size == 4 ? 2 : 3, 0);
+    emit_lea_code(e, H_R10, H_R10, H_R11, size == 4 ? 2 : 3, 0);
     bt_emit_access(t, i, size, atomic ? size : 0, m->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE);
     emit_lea(e, H_R10, H_R10, H_R11, 0, 0);
     emit_guest_reg(e, H_R11, reg);

@@ -132,6 +132,8 @@ enum kind bt_classify(const struct soft_cpu *c, const struct item *i, unsigned m
 const ZydisDecodedOperand *bt_memory_operand(const struct item *i);
 /* Is the ModRM.reg field a register (not part of the opcode)? */
 bool bt_reg_field(const ZydisDecodedInstruction *z);
+/* AH to BH? */
+bool bt_high_byte(const ZydisDecodedOperand *op);
 /* Number of a general register operand. */
 unsigned bt_reg(const ZydisDecodedOperand *op);
 
@@ -198,7 +200,7 @@ void bt_emit_simd(struct translation *t, struct item *i);
 void bt_emit_integer(struct translation *t, struct item *i);
 
 /* string.c */
-bool bt_string_fits(const struct item *i);
+bool bt_string_fits(const struct item *i, bool code32);
 void bt_emit_string(struct translation *t, struct item *i);
 
 /* branch.c; n: instructions of the block up to and with this one. */

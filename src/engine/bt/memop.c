@@ -176,12 +176,33 @@ void bt_emit_shared_unaligned(struct emit *e, unsigned size, bool write)
     EMIT(e, 0x41, 0xff, 0xe3);                  /* jmp r11 */
 }
 
-void bt_emit_run_probe(struct emit *e, struct memop *m, unsigned shift)
+/* Cold unless the run, of 1 to 2^32 elements as ECX says, ends in its page. */
+static void test_run32(struct emit *e, struct memop *m, unsigned shift)
+{
+    EMIT(e, 0x41, 0x89, 0xcb);                  /* mov r11d, ecx */
+    EMIT(e, 0x49, 0xc1, 0xe3);                  /* shl r11, shift */
+    emit8(e, shift);
+    emit_lea(e, H_R11, H_R11, H_R10, 0, -1);
+    EMIT(e, 0x4d, 0x31, 0xd3);                  /* xor r11, r10 */
+    EMIT(e, 0x49, 0xf7, 0xc3, 0, 0xf0, 0xff, 0xff); /* test r11, -4096 */
+    m->cold[m->ncold++] = emit_jcc(e, 5);
+}
+
+static void test_run64(struct emit *e, struct memop *m, unsigned shift)
 {
     EMIT(e, 0x45, 0x89, 0xd3, 0x41, 0x81, 0xe3, 0xff, 0x0f, 0, 0);  /* mov r11d, r10d; and r11d, fff */
     emit_lea(e, H_R11, H_R11, H_RCX, shift, 0);
     EMIT(e, 0x49, 0x81, 0xfb, 0x00, 0x10, 0, 0);    /* cmp r11, 4096 */
     m->cold[m->ncold++] = emit_jcc(e, 7);
+}
+
+/* The upper half of RCX may hold anything in 32-bit code. */
+void bt_emit_run_probe(struct emit *e, struct memop *m, unsigned shift)
+{
+    if (e->code32)
+        test_run32(e, m, shift);
+    else
+        test_run64(e, m, shift);
     load_entry(e, m);
     test_entry(e, m);
 }

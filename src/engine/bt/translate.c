@@ -52,7 +52,7 @@ static bool decode(struct translation *t)
         bt_flag_effects(i);
         t->bytes += i->insn.len;
         t->n++;
-        if (goes_on(i, &sides) || (i->kind == K_SYSTEM && r == DECODE_END))
+        if (goes_on(i, &sides) || ((i->kind == K_SYSTEM || i->kind == K_STRING) && r == DECODE_END))
             r = DECODE_OK;
     }
     return t->n > 0;
