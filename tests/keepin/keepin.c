@@ -6,10 +6,12 @@
  *
  * keepin IMAGE: a Multiboot guest that ends by a write to port 0xf4.
  */
+#include <errno.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/rseq.h>
 #include <unistd.h>
 
 #include "machine.h"
@@ -38,9 +40,14 @@ static void note_what_may_change(void)
 {
     const struct mem *m = st.mem;
     struct bt *bt = bt_of(cpu(0));
+    char *thread;
 
     pages_may_change(&st, sizeof(st));
     pages_may_change(trampolines, sizeof(trampolines));
+    /* Of this thread: the host's kernel says there which CPU it runs on. */
+    __asm__("mov %%fs:0, %0" : "=r"(thread));
+    pages_may_change(thread + __rseq_offset, sizeof(struct rseq));
+    pages_may_change(&errno, sizeof(errno));
     pages_may_change(m->hva, m->ram_size);
     pages_may_change(m, sizeof(*m));
     pages_may_change(m->code, (m->ram_size >> MEM_PAGE_SHIFT) * sizeof(*m->code));
