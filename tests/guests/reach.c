@@ -714,7 +714,8 @@ void guest_main(void)
 #if X64
 	page_tables_init(&pt, PAGE_4LEVEL, PTE_W | PTE_U);
 #else
-	page_tables_init(&pt, PAGE_32, PTE_W | PTE_U);
+	/* Its four top entries show whether addresses wrap at 4 GiB. */
+	page_tables_init(&pt, PAGE_PAE, PTE_W | PTE_U);
 #endif
 	page_tables_on(&pt);
 	map();

@@ -393,6 +393,12 @@ static bool from_tables(struct soft_cpu *c, uint64_t la, unsigned view, enum acc
     return true;
 }
 
+/* Linear addresses wrap at 4 GiB outside long mode. */
+static uint64_t wrap(const struct soft_cpu *c, uint64_t la)
+{
+    return soft_lma(c) ? la : (uint32_t)la;
+}
+
 static int find_target(struct soft_cpu *c, uint64_t la, enum access access, bool sys, struct target *t)
 {
     unsigned view = sys ? VIEW_KERNEL : (unsigned)((c->tlb - c->tlbs[0]) / TLB_SIZE);
@@ -400,6 +406,7 @@ static int find_target(struct soft_cpu *c, uint64_t la, enum access access, bool
     const struct mem_slot *slot;
     struct walk w;
 
+    la = wrap(c, la);
     if (soft_lma(c) && unlikely(!x86_canonical(la)))
         return soft_gp0(c);
     if (from_tlb(c, la, view, access, t) || from_tables(c, la, view, access, t))
@@ -503,12 +510,6 @@ static unsigned first_part(uint64_t la, unsigned size)
     uint64_t left = MEM_PAGE_SIZE - (la & (MEM_PAGE_SIZE - 1));
 
     return left < size ? (unsigned)left : size;
-}
-
-/* Linear addresses wrap at 4 GiB outside long mode. */
-static uint64_t wrap(const struct soft_cpu *c, uint64_t la)
-{
-    return soft_lma(c) ? la : (uint32_t)la;
 }
 
 /* #AC (SDM 3A 6.15 vector 17) and data breakpoints: only with VIEW_SLOW. */
