@@ -95,6 +95,7 @@ static void smap(void)
 		DENIED("read with SMAP", load(), PF_P);
 		DENIED("write with SMAP", store(), PF_P | PF_W);
 		ALLOWED("read behind STAC", stac);
+		DENIED("but not later", load(), PF_P);
 		DENIED("read behind CLAC", clac, PF_P);
 	}
 	cr4_write(cr4_read() & ~CR4_SMAP);
