@@ -345,12 +345,15 @@ struct result {
 };
 
 static u32 fpu_two = 0x40000000;
+static bool masks;
 
 /* The same registers each time; the x87 stack is neither empty nor full. */
 static void vectors(void)
 {
 	asm volatile("fninit; flds %0; flds %0; flds %0; flds %0" : : "m"(fpu_two));
 	asm volatile("movups %0, %%xmm0; movups %0, %%xmm1" : : "m"(*(u8 (*)[16])pattern));
+	if (masks)
+		asm volatile("kmovw %0, %%k1" : : "r"(1));
 }
 
 static void run_at(const struct site *s, va_t ea, struct result *r)
@@ -702,7 +705,8 @@ static void extensions(void)
 	cr4_write(cr4_read() | CR4_OSXSAVE);
 	u32 want = cpuid(0xd, 0).a & 0xe7;
 
-	if ((want & 0xe0) != 0xe0)
+	masks = (want & 0xe0) == 0xe0;
+	if (!masks)
 		want &= 7;
 	asm volatile("xsetbv" : : "a"(want), "c"(0), "d"(0));
 }

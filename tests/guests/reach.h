@@ -18,7 +18,7 @@ enum {
 	FRAME = 16,		/* the same through the frame pointer */
 	SOURCE = 32, DEST = 64,	/* strings: rSI, rDI */
 	LOCKS = 128,		/* LOCK is legal */
-	AVX = 256, AVX512 = 512,
+	AVX = 256, AVX512 = 512,	/* k1: of the elements, the first alone */
 	NO_OVERRIDE = 1024,	/* ES:rDI */
 	BITS = 2048,		/* at the operand's address and a bit offset in rAX */
 };
@@ -112,6 +112,8 @@ M(vmovaps32_to, 32, W | AVX | ALIGNED, P_VECTOR, "vmovaps %ymm1, \\m")	\
 M(vpaddb32, 32, R | AVX, P_VECTOR, "vpaddb \\m, %ymm1, %ymm0")		\
 M(vmovups64, 64, R | AVX512, P_VECTOR, "vmovups \\m, %zmm0")		\
 M(vmovups64_to, 64, W | AVX512, P_VECTOR, "vmovups %zmm1, \\m")		\
+M(vmovups64_k1, 4, R | AVX512, P_VECTOR, "vmovups \\m, %zmm0{%k1}{z}")	\
+M(vmovups64_k1_to, 4, W | AVX512, P_VECTOR, "vmovups %zmm1, \\m{%k1}")	\
 M(vpaddd64, 64, R | AVX512, P_VECTOR, "vpaddd \\m, %zmm1, %zmm0")	\
 S(lods1, 1, R | SOURCE, P_STRING, "lodsb")				\
 S(lods4, 4, R | SOURCE, P_STRING, "lodsl")				\
