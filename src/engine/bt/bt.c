@@ -87,6 +87,7 @@ static struct bt_space *present_space(struct soft_cpu *c)
     if (unlikely(s->gen != c->fetch_gen) || unlikely(s->mode != bt->mode)) {
         memset(&s->jumps, 0, sizeof(s->jumps));
         bt_jump_empty(&s->jumps, 0);
+        bt_jump_empty(&s->jumps, BT_JUMP_SECOND);
         s->gen = c->fetch_gen;
         s->mode = bt->mode;
     }
@@ -98,8 +99,14 @@ static void enter_jump(struct soft_cpu *c, uint64_t pc, const struct tblock *b)
     const struct bt *bt = bt_of(c);
     struct bt_jumps *j = &present_space(c)->jumps;
 
-    j->target[bt_jump_slot(pc)] = pc;
-    j->code[bt_jump_slot(pc)] = (uint64_t)(uintptr_t)(bt->rx + b->start);
+    unsigned slot = bt_jump_slot(pc);
+
+    if (j->target[slot] != pc) {
+        j->target[slot + BT_JUMP_SECOND] = j->target[slot];
+        j->code[slot + BT_JUMP_SECOND] = j->code[slot];
+    }
+    j->target[slot] = pc;
+    j->code[slot] = (uint64_t)(uintptr_t)(bt->rx + b->start);
 }
 
 /* An instruction that crosses into the next page; NULL: it cannot be fetched, or
@@ -261,6 +268,8 @@ static const uint8_t *present_code(struct soft_cpu *c)
 
     if (likely(j->target[slot] == soft_rip(c)))
         return (const uint8_t *)(uintptr_t)j->code[slot];
+    if (j->target[slot + BT_JUMP_SECOND] == soft_rip(c))
+        return (const uint8_t *)(uintptr_t)j->code[slot + BT_JUMP_SECOND];
     b = find(c, false, &r);
     if (r)
         c->exc.vector = 0;      /* the dispatcher will raise it again */
@@ -402,6 +411,7 @@ static const uint8_t *call_miss(struct soft_cpu *c, uint64_t arg)
 {
     (void)arg;
     c->pending_exit = 0;
+    bt_of(c)->misses++;
     if (unlikely(!x86_canonical(soft_rip(c))) && c->words[W_SITE]) {
         c->pending_exit = undo_branch(c);
         return NULL;
@@ -648,7 +658,7 @@ static int vcpu_create(struct vcpu **out, struct engine_vm *vm, unsigned id)
     c->words[W_SELF] = (uint64_t)(uintptr_t)c;
     c->words[W_LOW_AWAY] = c->words[W_HIGH_AWAY] = c->words[W_X87_AWAY] = 1;
     c->words[W_HOST_MXCSR] = MXCSR_DEFAULT;
-    c->words[W_JUMP_MASK] = (1 << JUMP_TABLE_BITS) - 1;
+    c->words[W_JUMP_MASK] = BT_JUMP_SECOND - 1;
     if (translator_create(c)) {
         translator_destroy(c);
         c->asid_slots = slots;
@@ -696,8 +706,8 @@ static void vcpu_info(struct vcpu *vcpu, FILE *f)
     bt_tables_info(c, f);
     run_info(c, f);
     bt_cache_info(bt, c->id, f);
-    fprintf(f, "cpu %u: entries %llu, functions called %llu\n", c->id, (unsigned long long)bt->entries,
-            (unsigned long long)bt->functions);
+    fprintf(f, "cpu %u: entries %llu, functions called %llu, jumps not in the jump table %llu\n", c->id,
+            (unsigned long long)bt->entries, (unsigned long long)bt->functions, (unsigned long long)bt->misses);
     bt_calls_info(bt, f);
 }
 

@@ -189,22 +189,25 @@ static inline struct second *bt_second(const struct tblock *b)
     return (struct second *)(bt_links(b) + b->nlinks);
 }
 
-/* Linear address to code.  An empty slot has the address of another slot. */
+/* Linear address to code.  An empty slot has the address of another slot.  What
+ * was in a slot before is BT_JUMP_SECOND behind it: translated code looks there
+ * when it misses, and exchanges the two. */
 #define JUMP_TABLE_BITS 12
+#define BT_JUMP_SECOND (1u << JUMP_TABLE_BITS)
 struct bt_jumps {
-    uint64_t target[1 << JUMP_TABLE_BITS];
-    uint64_t code[1 << JUMP_TABLE_BITS];
+    uint64_t target[2 * BT_JUMP_SECOND];
+    uint64_t code[2 * BT_JUMP_SECOND];
 };
 /* The slot of a target: bits of target + (target >> 12). */
 static inline unsigned bt_jump_slot(uint64_t target)
 {
-    return (unsigned)(target + (target >> 12)) & ((1 << JUMP_TABLE_BITS) - 1);
+    return (unsigned)(target + (target >> 12)) & (BT_JUMP_SECOND - 1);
 }
 
 /* A slot that has no target. */
 static inline void bt_jump_empty(struct bt_jumps *j, unsigned slot)
 {
-    j->target[slot] = !slot;
+    j->target[slot] = !(slot % BT_JUMP_SECOND);
 }
 
 /* Most host bytes of one guest instruction, hot and cold; and of a block. */
@@ -321,7 +324,7 @@ struct bt {
     pthread_t thread;       /* that has it, if threaded */
     uint64_t random;        /* of tests */
     /* counters */
-    uint64_t translated, translated_bytes, entries, functions, invalidated, fills, remaps;
+    uint64_t translated, translated_bytes, entries, functions, misses, invalidated, fills, remaps;
     uint64_t decoded, iterations;   /* instructions in decoded blocks, iterations in functions */
     uint64_t flushes, evictions, again;     /* again: instructions that had been evicted */
     uint64_t made, timed, timed_ns;     /* tries to make a block; instructions and time of those that were timed */

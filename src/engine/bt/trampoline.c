@@ -118,20 +118,44 @@ static uint8_t *emit_slow(const struct bt *bt, struct emit *e, bt_call slow, uns
     return at;
 }
 
+/* R11 = where the jump table has R10, in multiples of 8 from its start.  R9's
+ * low bits are 12, the shift of a page. */
+static void emit_jump_slot(struct emit *e)
+{
+    EMIT(e, 0xc4, 0x42, 0xb3, 0xf7, 0xda);          /* shrx r11, r10, r9 */
+    emit_lea(e, H_R11, H_R11, H_R10, 0, 0);
+    EMIT(e, 0x65, 0xc4, 0x62, 0xa2, 0xf5, 0x1c, 0x25);  /* pext r11, r11, gs:[W_JUMP_MASK] */
+    emit32(e, (uint32_t)CTX_WORD(W_JUMP_MASK));
+}
+
+/* RCX = the table, R11 = R10's place in it; RCX = 0 if R10 is at `target` from there. */
+static void emit_compare(struct emit *e, int32_t target)
+{
+    emit_load(e, H_RCX, H_R11, target);
+    EMIT(e, 0x48, 0xf7, 0xd1);                      /* not rcx */
+    emit_lea(e, H_RCX, H_RCX, H_R10, 0, 1);
+}
+
+/* R11: place in the jump table that has R10. */
+static void emit_jump_on(struct emit *e)
+{
+    EMIT(e, 0xc4, 0x42, 0xb3, 0xf7, 0xd2);          /* shrx r10, r10, r9 */
+    EMIT(e, 0xc4, 0x42, 0xb1, 0xf7, 0xd2);          /* shlx r10, r10, r9 */
+    emit_gs_store(e, H_R10, CTX_WORD(W_PAGE));
+    EMIT(e, 0x41, 0xff, 0xa3);                      /* jmp [r11 + code] */
+    emit32(e, offsetof(struct bt_jumps, code));
+}
+
 /*
  * To the code for the linear address in R10, if the jump table has it.  Flags
  * stay unless they are free; then `flags` gives them back before the jump.
- * Returns the place of the jump for a miss, to `miss` or `miss_free`.  R9's low
- * bits are 12, the shift of a page.
+ * Returns the place of the jump for a miss, to `miss` or `miss_free`.
  */
 uint8_t *bt_emit_indirect(struct emit *e, bool flags_free, bool restore)
 {
     uint8_t *miss;
 
-    EMIT(e, 0xc4, 0x42, 0xb3, 0xf7, 0xda);          /* shrx r11, r10, r9 */
-    emit_lea(e, H_R11, H_R11, H_R10, 0, 0);
-    EMIT(e, 0x65, 0xc4, 0x62, 0xa2, 0xf5, 0x1c, 0x25);  /* pext r11, r11, gs:[W_JUMP_MASK] */
-    emit32(e, (uint32_t)CTX_WORD(W_JUMP_MASK));
+    emit_jump_slot(e);
     if (flags_free) {
         EMIT(e, 0x49, 0xc1, 0xe3, 0x03);            /* shl r11, 3 */
         emit_gs(e, 0x03, H_R11, CTX_WORD(W_JUMPS), true);   /* add r11, gs:[W_JUMPS] */
@@ -143,19 +167,42 @@ uint8_t *bt_emit_indirect(struct emit *e, bool flags_free, bool restore)
         emit_gs_store(e, H_RCX, CTX_WORD(W_RCX));
         emit_gs_load(e, H_RCX, CTX_WORD(W_JUMPS));
         emit_lea(e, H_R11, H_RCX, H_R11, 3, 0);
-        emit_load(e, H_RCX, H_R11, offsetof(struct bt_jumps, target));
-        EMIT(e, 0x48, 0xf7, 0xd1);                  /* not rcx */
-        emit_lea(e, H_RCX, H_RCX, H_R10, 0, 1);
+        emit_compare(e, offsetof(struct bt_jumps, target));
         EMIT(e, 0xe3, 0x05);                        /* jrcxz over the jump */
         miss = emit_jmp(e);
         emit_gs_load(e, H_RCX, CTX_WORD(W_RCX));
     }
-    EMIT(e, 0xc4, 0x42, 0xb3, 0xf7, 0xd2);          /* shrx r10, r10, r9 */
-    EMIT(e, 0xc4, 0x42, 0xb1, 0xf7, 0xd2);          /* shlx r10, r10, r9 */
-    emit_gs_store(e, H_R10, CTX_WORD(W_PAGE));
-    EMIT(e, 0x41, 0xff, 0xa3);                      /* jmp [r11 + code] */
-    emit32(e, offsetof(struct bt_jumps, code));
+    emit_jump_on(e);
     return miss;
+}
+
+#define SECOND(field) ((int32_t)(offsetof(struct bt_jumps, field) + BT_JUMP_SECOND * 8))
+
+/* R10: target, W_SITE is set: look in the second place, without changing flags. */
+static void emit_second(struct emit *e)
+{
+    uint8_t *miss;
+
+    emit_gs_store(e, H_RCX, CTX_WORD(W_RCX));
+    emit_jump_slot(e);
+    emit_gs_load(e, H_RCX, CTX_WORD(W_JUMPS));
+    emit_lea(e, H_R11, H_RCX, H_R11, 3, 0);
+    emit_compare(e, SECOND(target));
+    EMIT(e, 0xe3, 0x05);                            /* jrcxz over the jump */
+    miss = emit_jmp(e);
+    emit_gs_store(e, H_RAX, CTX_WORD(W_RAX));
+    emit_load(e, H_RCX, H_R11, offsetof(struct bt_jumps, target));
+    emit_mem(e, 0x89, H_RCX, H_R11, -1, 0, SECOND(target));
+    emit_mem(e, 0x89, H_R10, H_R11, -1, 0, offsetof(struct bt_jumps, target));
+    emit_load(e, H_RCX, H_R11, offsetof(struct bt_jumps, code));
+    emit_load(e, H_RAX, H_R11, SECOND(code));
+    emit_mem(e, 0x89, H_RCX, H_R11, -1, 0, SECOND(code));
+    emit_mem(e, 0x89, H_RAX, H_R11, -1, 0, offsetof(struct bt_jumps, code));
+    emit_gs_load(e, H_RAX, CTX_WORD(W_RAX));
+    emit_gs_load(e, H_RCX, CTX_WORD(W_RCX));
+    emit_jump_on(e);
+    emit_here(e, miss);
+    emit_gs_load(e, H_RCX, CTX_WORD(W_RCX));
 }
 
 /* R10: target, R11: id of the branch's site, or 0. */
@@ -172,6 +219,7 @@ static void emit_misses(struct bt *bt, struct emit *e, bt_call miss)
     bt->miss = e->p;
     emit_gs_store(e, H_R10, CTX_GPR(16));
     emit_gs_store(e, H_R11, CTX_WORD(W_SITE));
+    emit_second(e);
     emit_slow(bt, e, miss, 0);
 }
 
