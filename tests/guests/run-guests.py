@@ -112,7 +112,7 @@ def main():
     parser.add_argument('--guests', type=pathlib.Path,
                         default=HERE.parents[1] / 'build/tests/guests',
                         help='folder with the images')
-    parser.add_argument('--timeout', type=int, default=60,
+    parser.add_argument('--timeout', type=int, default=300,
                         help='seconds for each guest')
     parser.add_argument('--option', action='append', default=[],
                         help='one more argument for bulkhead run')

@@ -452,6 +452,9 @@ struct memop {
     uint8_t *cold[6];           /* jumps to be bound to the cold path */
     unsigned ncold;
 };
+/* dst = offset of the operand, cut to 32 bits if narrow; R10 and R11 are scratch.
+ * False: not expressible, use the function. */
+bool bt_emit_lea(struct emit *e, unsigned dst, const ZydisDecodedOperand *op, bool narrow, unsigned next_offset);
 /* R10 = effective address, in 32-bit code without the segment's base; false: not
  * expressible, use the function. */
 bool bt_emit_address(struct emit *e, const ZydisDecodedOperand *op, unsigned address_width,

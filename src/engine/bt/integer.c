@@ -334,22 +334,18 @@ static void emit_inc_dec(struct translation *t, struct item *i)
 static void emit_lea_insn(struct translation *t, struct item *i)
 {
     unsigned reg = i->z.raw.modrm.reg | i->z.raw.rex.R << 3;
-    ZydisDecodedOperand m = i->op[1];
+    const ZydisDecodedOperand *m = &i->op[1];
+    bool narrow = i->z.operand_width == 32 || i->z.address_width == 32;
     struct emit *e = &t->e;
 
-    m.mem.segment = ZYDIS_REGISTER_DS;          /* LEA has no segment */
-    if (bt_in_context(soft_reg_number(m.mem.index) / 8u))
+    if (bt_in_context(soft_reg_number(m->mem.index) / 8u))
         t->held = -1;
-    if (!bt_emit_address(e, &m, i->z.address_width, i->offset + i->insn.len)) {
+    if (!bt_emit_lea(e, bt_in_context(reg) ? H_R10 : reg, m, narrow, i->offset + i->insn.len)) {
         bt_emit_function(t, i);
         return;
     }
-    if (i->z.operand_width == 32 && !e->code32)
-        EMIT(e, 0x45, 0x89, 0xd2);              /* mov r10d, r10d */
     if (bt_in_context(reg))
         emit_gs_store(e, H_R10, CTX_GPR(reg));
-    else
-        emit_mov_code(e, reg, H_R10);
 }
 
 static void emit_copy(struct translation *t, struct item *i)

@@ -15,16 +15,14 @@ static int number(ZydisRegister r)
     return off == GPR_ZERO ? -1 : off / 8;
 }
 
-bool bt_emit_address(struct emit *e, const ZydisDecodedOperand *op, unsigned address_width,
-                     unsigned next_offset)
+bool bt_emit_lea(struct emit *e, unsigned dst, const ZydisDecodedOperand *op, bool narrow, unsigned next_offset)
 {
     int base = number(op->mem.base), index = number(op->mem.index);
     unsigned scale = op->mem.scale ? (unsigned)__builtin_ctz(op->mem.scale) : 0;
     int64_t disp = op->mem.disp.value;
-    unsigned seg = soft_segment_number(op->mem.segment);
 
     if (e->code32) {
-        emit_lea_code(e, H_R10, base, index, scale, (int32_t)disp);
+        emit_lea_code(e, dst, base, index, scale, (int32_t)disp);
         return true;
     }
     if (op->mem.base == ZYDIS_REGISTER_RIP) {
@@ -42,10 +40,18 @@ bool bt_emit_address(struct emit *e, const ZydisDecodedOperand *op, unsigned add
         emit_gs_load(e, H_R11, CTX_GPR(index));
         index = H_R11;
     }
-    emit_lea(e, H_R10, base, index, scale, (int32_t)disp);
-    if (address_width == 32)
-        EMIT(e, 0x45, 0x89, 0xd2);              /* mov r10d, r10d */
-    if (seg == SEG_FS || seg == SEG_GS) {
+    emit_mem_w(e, 0x8d, dst, base, index, scale, (int32_t)disp, !narrow);
+    return true;
+}
+
+bool bt_emit_address(struct emit *e, const ZydisDecodedOperand *op, unsigned address_width,
+                     unsigned next_offset)
+{
+    unsigned seg = soft_segment_number(op->mem.segment);
+
+    if (!bt_emit_lea(e, H_R10, op, address_width == 32, next_offset))
+        return false;
+    if (!e->code32 && (seg == SEG_FS || seg == SEG_GS)) {
         emit_gs_load(e, H_R11, seg == SEG_FS ? CTX(s.seg[SEG_FS].base) : CTX(s.seg[SEG_GS].base));
         emit_lea(e, H_R10, H_R10, H_R11, 0, 0);
     }
