@@ -62,6 +62,9 @@ void bt_flag_effects(struct item *i)
     /* POPF may fault with the flags that were. */
     if (i->kind == K_SYSTEM && uses_all_flags(i->z.mnemonic))
         i->reads = X86_FLAGS_ARITH;
+    /* FCOMI leaves flags alone if its exception is not masked, which shows later. */
+    if (i->kind == K_X87)
+        i->kills = 0;
     /* A count of 0 changes nothing. */
     if (is_shift(i) && !fixed_count(i)) {
         i->reads = X86_FLAGS_ARITH;

@@ -37,6 +37,13 @@ static bool counts(const ZydisDecodedInstruction *z)
     }
 }
 
+/* It ends a decoded block, but the next instruction follows; with a count of 0
+ * it writes no flags. */
+static bool is_string(const ZydisDecodedInstruction *z)
+{
+    return z->meta.category == ZYDIS_CATEGORY_STRINGOP;
+}
+
 #define MAX_INSN 15
 /* The code at pc, as much of an instruction as can be fetched.  Returns its
  * length. */
@@ -90,11 +97,11 @@ static bool dead_from(struct soft_cpu *c, uint64_t pc, uint64_t flags, unsigned 
         if (z.cpu_flags) {
             if (z.cpu_flags->tested & flags)
                 return false;
-            if (!counts(&z))
+            if (!counts(&z) && !is_string(&z))
                 flags &= ~(uint64_t)written(&z);
         }
         pc += insn.len;
-        if (r == DECODE_OK || !flags)
+        if (r == DECODE_OK || !flags || is_string(&z))
             continue;
         if (z.meta.branch_type == ZYDIS_BRANCH_TYPE_NONE || op[0].type != ZYDIS_OPERAND_TYPE_IMMEDIATE ||
             z.meta.category == ZYDIS_CATEGORY_CALL)
