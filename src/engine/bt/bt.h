@@ -328,6 +328,7 @@ struct bt {
     uint64_t decoded, iterations;   /* instructions in decoded blocks, iterations in functions */
     uint64_t flushes, evictions, again;     /* again: instructions that had been evicted */
     uint64_t made, timed, timed_ns;     /* tries to make a block; instructions and time of those that were timed */
+    uint64_t region_began;  /* c->insn_count then */
     uint64_t region_translated, region_again;   /* since the last region began */
     struct bt_calls calls[BT_MNEMONICS];
 };
@@ -346,7 +347,7 @@ void bt_cache_destroy(struct bt *bt);
 /* Forget all translations. */
 void bt_cache_flush(struct bt *bt);
 /* Room for a block at bt_code_next() and bt_meta_next(); false: there is none. */
-bool bt_cache_room(struct bt *bt);
+bool bt_cache_room(struct soft_cpu *c);
 /* A block that was emitted there, up to end; what belongs to it is copied. */
 struct tblock *bt_cache_add(struct bt *bt, const struct tblock *b, const struct bt_function *functions,
                             const struct site *sites, const struct link *links, const struct second *second,

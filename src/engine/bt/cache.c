@@ -33,8 +33,10 @@
  * after this many writes elsewhere. */
 #define DROP_STEP (128 * KiB)
 #define DROP_TOUCHED 256
-/* One more region if this part of what is translated had been evicted. */
-#define AGAIN_PART 4
+/* One more region if translating again what had been evicted takes this part of
+ * the time: an instruction is translated in the time of so many others. */
+#define AGAIN_PART 6
+#define TRANSLATION_COST 1000
 /* Most bytes that belong to a block. */
 #define META_ROOM                                                                                                      \
     (sizeof(struct tblock) + BT_BLOCK_MAX * sizeof(struct bt_function) + BT_SITES * sizeof(struct site) +              \
@@ -380,12 +382,16 @@ static unsigned count_open(const struct bt *bt)
     return n;
 }
 
-/* Was much of what is in the last region there before? */
-static void adapt(struct bt *bt)
+/* Was much of the time since the last region began for what had been there before? */
+static void adapt(struct bt *bt, uint64_t executed)
 {
-    if (bt->region_again * AGAIN_PART > bt->region_translated)
+    uint64_t again = bt->region_again * TRANSLATION_COST;
+    uint64_t all = bt->region_translated * TRANSLATION_COST + (executed - bt->region_began);
+
+    if (again * AGAIN_PART > all)
         bt->wanted = MIN(bt->wanted + 1, bt->nregions);
     bt->region_translated = bt->region_again = 0;
+    bt->region_began = executed;
 }
 
 /* After a flush open regions are empty. */
@@ -399,12 +405,12 @@ static unsigned oldest(const struct bt *bt, unsigned open)
     return best;
 }
 
-static bool next_region(struct bt *bt)
+static bool next_region(struct bt *bt, uint64_t executed)
 {
     static const unsigned at_least = 1;
     unsigned open = count_open(bt), n;
 
-    adapt(bt);
+    adapt(bt, executed);
     n = open ? oldest(bt, open) : 0;
     if ((!open || bt->regions[n].nblocks) && open < MAX(bt->wanted, at_least) && open_region(bt, open))
         n = open;
@@ -417,15 +423,16 @@ static bool next_region(struct bt *bt)
     return true;
 }
 
-bool bt_cache_room(struct bt *bt)
+bool bt_cache_room(struct soft_cpu *c)
 {
+    struct bt *bt = bt_of(c);
     const struct bt_region *r = &bt->regions[bt->region];
 
     if (r->open && code_of(bt, bt->region) + bt->region_code - r->code_used >= BT_ROOM &&
         (bt->region + 1) * bt->region_meta - r->meta_used >= META_ROOM + r->nblocks * sizeof(uint32_t)) {
         return true;
     }
-    return bt->nregions && next_region(bt);
+    return bt->nregions && next_region(bt, c->insn_count);
 }
 
 static void *put(void *at, const void *from, size_t size)
