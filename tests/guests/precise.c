@@ -160,6 +160,46 @@ static void stack(void)
 #endif
 }
 
+#ifdef __x86_64__
+/* Several accesses through one register, which may be checked together: the
+ * last one runs into the missing page, after the same code at a good place. */
+static void together(const char *name, const struct code *c, uptr err, bool stack)
+{
+	struct try t = { .name = name, .code = c, .ring = 3, .vec = VEC_PF, .err = err, .cr2 = MISSING,
+			 .changes = true };
+
+	for (unsigned n = 0; n < 4; n++) {
+		fill();
+		t.in = (struct state){ .cx = GOOD + 64 };
+		if (stack)
+			t.in.sp = GOOD + 128;
+		run(&t);
+	}
+	fill();
+	t.in = (struct state){ .cx = MISSING - 16 };
+	if (stack) {
+		t.in.sp = LAST - 0x1000 + 16;	/* read-only below it is the end of the missing one */
+		t.cr2 = LAST - 0x1000 - 8;
+		page_map(&pt, READONLY, READONLY, PTE_P | PTE_W | PTE_U);
+	}
+	expect(&t);
+}
+
+static void shared(void)
+{
+	topic("SDM 3A 6.6");
+	together("loads through one register",
+		 CODE("mov (%rcx), %rax; mov 8(%rcx), %rdx; 1: mov 16(%rcx), %rbx"), READ, false);
+	CHECK_EQ("the first was made", trap.s.ax, *(u64 *)(GOOD + 0xff0));
+	CHECK_EQ("so was the second", trap.s.dx, *(u64 *)(GOOD + 0xff8));
+	together("stores through one register",
+		 CODE("mov %rax, (%rcx); mov %rax, 8(%rcx); 1: mov %rax, 16(%rcx)"), WRITE, false);
+	CHECK_EQ("stores before it", *(u64 *)(GOOD + 0xff8), trap.s.ax);
+	together("pushes", CODE("push %rax; push %rax; 1: push %rax"), WRITE, true);
+	fill();
+}
+#endif
+
 static void strings(void)
 {
 	topic("SDM 2B REP: the registers show where to go on");
@@ -242,6 +282,9 @@ void guest_main(void)
 	stores();
 	read_modify_write();
 	stack();
+#ifdef __x86_64__
+	shared();
+#endif
 	strings();
 	fetch();
 }
