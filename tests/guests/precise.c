@@ -168,20 +168,17 @@ static void together(const char *name, const struct code *c, uptr err, bool stac
 	struct try t = { .name = name, .code = c, .ring = 3, .vec = VEC_PF, .err = err, .cr2 = MISSING,
 			 .changes = true };
 
+	fill();
+	if (stack)	/* the page behind the missing one is to be good */
+		page_map(&pt, READONLY, READONLY, PTE_P | PTE_W | PTE_U);
+	/* No INVLPG from here on: it may forget more than its page. */
 	for (unsigned n = 0; n < 4; n++) {
-		fill();
-		t.in = (struct state){ .cx = GOOD + 64 };
-		if (stack)
-			t.in.sp = GOOD + 128;
+		t.in = (struct state){ .cx = GOOD + 64, .sp = stack ? READONLY + 128 : 0 };
 		run(&t);
 	}
-	fill();
-	t.in = (struct state){ .cx = MISSING - 16 };
-	if (stack) {
-		t.in.sp = LAST - 0x1000 + 16;	/* read-only below it is the end of the missing one */
-		t.cr2 = LAST - 0x1000 - 8;
-		page_map(&pt, READONLY, READONLY, PTE_P | PTE_W | PTE_U);
-	}
+	t.in = (struct state){ .cx = MISSING - 16, .sp = stack ? READONLY + 16 : 0 };
+	if (stack)
+		t.cr2 = READONLY - 8;
 	expect(&t);
 }
 
