@@ -247,6 +247,37 @@ static void test_growth(void **state)
     unmake_vm();
 }
 
+/* A guest that idles gives regions back; what was in them works on. */
+static void test_shrink(void **state)
+{
+    struct bt *bt;
+    unsigned open = 0;
+
+    (void)state;
+    make_vm(512 * KiB);
+    assert_int_equal(make_cpu(), 0);
+    bt = c->translator;
+    run_chain(PIECES, 2);
+    bt->base = 1;
+    for (unsigned n = 0; n < 2; n++) {
+        uint64_t evictions = bt->evictions;
+
+        bt_cache_shrink(bt);
+        assert_int_equal(bt->evictions, evictions + 1);
+        check_limits(512 * KiB);
+        run_chain(64, 2);
+    }
+    bt_cache_shrink(bt);        /* the last one stays */
+    for (unsigned n = 0; n < bt->nregions; n++)
+        open += bt->regions[n].open;
+    assert_int_equal(open, 1);
+    assert_true(bt->nblocks > 0);
+    run_chain(PIECES, 10);
+    assert_true(bt->wanted > 1);
+    unmake_cpu();
+    unmake_vm();
+}
+
 /* Each request for memory refused in turn, until none is left. */
 static void test_refused_at_start(void **state)
 {
@@ -319,6 +350,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_limit),
         cmocka_unit_test(test_growth),
+        cmocka_unit_test(test_shrink),
         cmocka_unit_test(test_refused_at_start),
         cmocka_unit_test(test_refused_later),
         cmocka_unit_test(test_info),

@@ -25,6 +25,9 @@
 
 #define SIGNAL_STACK (64 * KiB)
 #define REP_BATCH 65536
+/* A guest idles that executes less in at least this time. */
+#define IDLE_NS 1000000000u
+#define IDLE_COUNT 20000000u
 /* Added to 32 bits: not canonical, so no table has it, or the host faults. */
 #define NO_ADDRESS (1ULL << 47)
 #ifndef SS_AUTODISARM
@@ -441,6 +444,23 @@ static int decoded_piece(struct soft_cpu *c)
     return r;
 }
 
+/* A guest that has little to do gets by with less code. */
+static void look_for_idleness(struct soft_cpu *c)
+{
+    struct bt *bt = bt_of(c);
+    struct timespec t;
+    uint64_t now, ran = c->insn_count - bt->looked_count;
+
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+    now = (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+    if (likely(now - bt->looked_ns < IDLE_NS))
+        return;
+    if (ran < IDLE_COUNT)
+        bt_cache_shrink(bt);
+    bt->looked_ns = now;
+    bt->looked_count = c->insn_count;
+}
+
 static int piece(struct soft_cpu *c)
 {
     struct bt *bt = bt_of(c);
@@ -454,6 +474,7 @@ static int piece(struct soft_cpu *c)
     if (!translatable(c) || !within_count(c))
         return decoded_piece(c);
     catch_up(c);
+    look_for_idleness(c);
     b = find(c, plain, &r);
     if (r)
         return soft_settle(c, r);

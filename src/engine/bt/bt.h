@@ -212,8 +212,8 @@ static inline void bt_jump_empty(struct bt_jumps *j, unsigned slot)
 
 /* Most host bytes of one guest instruction, hot and cold; and of a block. */
 #define BT_ROOM_PER_INSN 400
-#define BT_ROOM ((BT_BLOCK_MAX + 2) * BT_ROOM_PER_INSN)
-_Static_assert(BT_ROOM <= UINT16_MAX, "places in code");
+#define BT_ROOM(insns) (((insns) + 2) * BT_ROOM_PER_INSN)
+_Static_assert(BT_ROOM(BT_BLOCK_MAX) <= UINT16_MAX, "places in code");
 
 #define BT_HASH_BITS 16
 /* One in so many translations is timed, since the clock costs as much as an instruction. */
@@ -297,7 +297,8 @@ struct bt {
     struct bt_region regions[BT_REGIONS];
     unsigned nregions, region;      /* region: that is being filled */
     uint64_t ages;
-    unsigned wanted;        /* regions to be opened before one is evicted */
+    unsigned wanted;        /* regions to be opened before one is evicted; */
+    unsigned base;          /* the fewest */
     uint32_t region_code, region_meta;  /* bytes of each */
     uint32_t hash[1 << BT_HASH_BITS];   /* offsets in meta */
     unsigned nblocks, touched;  /* touched: writes to code outside of what is being filled */
@@ -328,7 +329,8 @@ struct bt {
     uint64_t decoded, iterations;   /* instructions in decoded blocks, iterations in functions */
     uint64_t flushes, evictions, again;     /* again: instructions that had been evicted */
     uint64_t made, timed, timed_ns;     /* tries to make a block; instructions and time of those that were timed */
-    uint64_t region_began;  /* c->insn_count then */
+    uint64_t looked_ns, looked_count;   /* when was looked whether the guest idles, and c->insn_count then */
+    uint64_t region_began;  /* c->insn_count when the last region did */
     uint64_t region_translated, region_again;   /* since the last region began */
     struct bt_calls calls[BT_MNEMONICS];
 };
@@ -346,8 +348,10 @@ void bt_cache_begin(struct bt *bt, const uint8_t *end);
 void bt_cache_destroy(struct bt *bt);
 /* Forget all translations. */
 void bt_cache_flush(struct bt *bt);
-/* Room for a block at bt_code_next() and bt_meta_next(); false: there is none. */
-bool bt_cache_room(struct soft_cpu *c);
+/* Room for a block of so many instructions at bt_code_next() and bt_meta_next(); false: there is none. */
+bool bt_cache_room(struct soft_cpu *c, unsigned insns);
+/* The oldest region is closed, if more than the usual ones are open. */
+void bt_cache_shrink(struct bt *bt);
 /* A block that was emitted there, up to end; what belongs to it is copied. */
 struct tblock *bt_cache_add(struct bt *bt, const struct tblock *b, const struct bt_function *functions,
                             const struct site *sites, const struct link *links, const struct second *second,

@@ -10,7 +10,8 @@
  *
  * How many regions are open follows from what is translated again: a guest
  * that runs through code once, as in a boot, gets by with few, and one that
- * comes back to code that was evicted gets more, up to the limit.
+ * comes back to code that was evicted gets more, up to the limit.  A guest
+ * that has little to do gives them back one by one.
  *
  * Pages of the writable mapping are dropped once they are filled, or they
  * would count twice.
@@ -37,9 +38,9 @@
  * the time: an instruction is translated in the time of so many others. */
 #define AGAIN_PART 6
 #define TRANSLATION_COST 1000
-/* Most bytes that belong to a block. */
-#define META_ROOM                                                                                                      \
-    (sizeof(struct tblock) + BT_BLOCK_MAX * sizeof(struct bt_function) + BT_SITES * sizeof(struct site) +              \
+/* Most bytes that belong to a block of so many instructions. */
+#define META_ROOM(n)                                                                                                   \
+    (sizeof(struct tblock) + (n) * (sizeof(struct bt_function) + 2 * sizeof(struct site)) +                            \
      BT_LINKS * sizeof(struct link) + sizeof(struct second) + BT_META_ALIGN + sizeof(uint32_t))
 #define FALLOCATE_TRIES 16
 
@@ -104,7 +105,7 @@ void bt_cache_begin(struct bt *bt, const uint8_t *end)
 {
     bt->code_start = align_up((uint64_t)(end - bt->rw), MEM_PAGE_SIZE);
     bt->nregions = (unsigned)MIN((bt->code_size - bt->code_start) / bt->region_code, BT_REGIONS);
-    bt->wanted = MIN(bt->nregions, (unsigned)(CODE_SIZE_BASE / bt->region_code));
+    bt->wanted = bt->base = MIN(bt->nregions, MAX(2u, (unsigned)(CODE_SIZE_BASE / bt->region_code)));
     bt_cache_flush(bt);
 }
 
@@ -368,16 +369,20 @@ static bool open_region(struct bt *bt, unsigned n)
     return !r;
 }
 
-static bool is_open(const struct bt *bt, unsigned n)
-{
-    return n < bt->nregions && bt->regions[n].open;
-}
-
 static unsigned count_open(const struct bt *bt)
 {
     unsigned n = 0;
 
-    while (is_open(bt, n))
+    for (unsigned r = 0; r < bt->nregions; r++)
+        n += bt->regions[r].open;
+    return n;
+}
+
+static unsigned first_closed(const struct bt *bt)
+{
+    unsigned n = 0;
+
+    while (bt->regions[n].open)
         n++;
     return n;
 }
@@ -394,27 +399,29 @@ static void adapt(struct bt *bt, uint64_t executed)
     bt->region_began = executed;
 }
 
-/* After a flush open regions are empty. */
-static unsigned oldest(const struct bt *bt, unsigned open)
+/* Of the open ones; after a flush they are empty. */
+static unsigned oldest(const struct bt *bt)
 {
-    unsigned best = 0;
+    unsigned best = bt->region;
 
-    for (unsigned n = 1; n < open; n++)
-        if (bt->regions[n].age < bt->regions[best].age)
+    for (unsigned n = 0; n < bt->nregions; n++)
+        if (bt->regions[n].open && (!bt->regions[best].open || bt->regions[n].age < bt->regions[best].age))
             best = n;
     return best;
 }
 
 static bool next_region(struct bt *bt, uint64_t executed)
 {
-    static const unsigned at_least = 1;
-    unsigned open = count_open(bt), n;
+    unsigned open = count_open(bt), n = oldest(bt);
 
     adapt(bt, executed);
-    n = open ? oldest(bt, open) : 0;
-    if ((!open || bt->regions[n].nblocks) && open < MAX(bt->wanted, at_least) && open_region(bt, open))
-        n = open;
-    else if (!open)
+    if ((!open || bt->regions[n].nblocks) && open < bt->wanted) {
+        unsigned closed = first_closed(bt);
+
+        if (open_region(bt, closed))
+            n = closed;
+    }
+    if (!bt->regions[n].open)
         return false;
     if (bt->regions[n].nblocks)
         evict(bt, n);
@@ -423,16 +430,30 @@ static bool next_region(struct bt *bt, uint64_t executed)
     return true;
 }
 
-bool bt_cache_room(struct soft_cpu *c)
+bool bt_cache_room(struct soft_cpu *c, unsigned insns)
 {
     struct bt *bt = bt_of(c);
     const struct bt_region *r = &bt->regions[bt->region];
 
-    if (r->open && code_of(bt, bt->region) + bt->region_code - r->code_used >= BT_ROOM &&
-        (bt->region + 1) * bt->region_meta - r->meta_used >= META_ROOM + r->nblocks * sizeof(uint32_t)) {
+    if (r->open && code_of(bt, bt->region) + bt->region_code - r->code_used >= BT_ROOM(insns) &&
+        (bt->region + 1) * bt->region_meta - r->meta_used >= META_ROOM(insns) + r->nblocks * sizeof(uint32_t))
         return true;
-    }
     return bt->nregions && next_region(bt, c->insn_count);
+}
+
+void bt_cache_shrink(struct bt *bt)
+{
+    unsigned n = oldest(bt);
+    uint32_t code = code_of(bt, n);
+
+    if (n == bt->region || count_open(bt) <= bt->base)
+        return;
+    bt->wanted = MAX(count_open(bt) - 1, bt->base);
+    evict(bt, n);
+    bt->regions[n].open = false;
+    drop(bt, code, code + bt->region_code);
+    fallocate(bt->code_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, code, bt->region_code);
+    madvise(bt->meta + (size_t)n * bt->region_meta, bt->region_meta, MADV_DONTNEED);
 }
 
 static void *put(void *at, const void *from, size_t size)
@@ -506,7 +527,7 @@ void bt_drop_stale(struct soft_cpu *c)
 {
     struct bt *bt = bt_of(c);
 
-    for (unsigned r = 0; is_open(bt, r); r++)
+    for (unsigned r = 0; r < bt->nregions; r++)
         for (unsigned n = 0; n < bt->regions[r].nblocks; n++) {
             struct tblock *b = block_of(bt, r, n);
 
@@ -541,7 +562,7 @@ void bt_cache_info(const struct bt *bt, unsigned id, FILE *f)
 {
     uint64_t n = MAX(bt->translated, 1u), code = 0, meta = 0;
 
-    for (unsigned r = 0; is_open(bt, r); r++) {
+    for (unsigned r = 0; r < bt->nregions; r++) {
         code += bt->regions[r].code_used - code_of(bt, r);
         meta += bt->regions[r].meta_used - meta_of(bt, r) + bt->regions[r].nblocks * sizeof(uint32_t);
     }

@@ -291,6 +291,8 @@ static struct tblock *finish(struct translation *t, uint32_t version, const stru
     struct bt *bt = t->bt;
     struct tblock *b;
 
+    if (!bt_cache_room(t->c, t->n))
+        return NULL;
     bt_share(t);
     bt_plan_live(t);
     t->b = (struct tblock){ .page = (uint32_t)t->page->page, .version = version, .start = bt_code_next(bt),
@@ -298,7 +300,7 @@ static struct tblock *finish(struct translation *t, uint32_t version, const stru
                             .needs = (uint16_t)t->items[0].live, .crosses = second != NULL };
     t->start = bt->rw + t->b.start;
     /* The kernel is large and accesses little that is not aligned. */
-    t->e = (struct emit){ .p = t->start, .end = t->start + BT_ROOM, .hashed = bt->hashed,
+    t->e = (struct emit){ .p = t->start, .end = t->start + BT_ROOM(t->n), .hashed = bt->hashed,
                           .code32 = bt_mode32(t->mode),
                           .unaligned = bt->hashed || t->mode & BT_MODE_USER ? NULL : bt->unaligned };
     emit_block(t);
@@ -319,7 +321,7 @@ struct tblock *bt_translate(struct soft_cpu *c, const struct ftlb_entry *page, u
     uint32_t version = 0;
 
     *crosses = false;
-    if (!bt_cache_room(c))
+    if (!bt_cache_room(c, 1))    
         return NULL;
     begin(c, page, offset, mode);
     return prepare(t, &version, crosses) ? finish(t, version, NULL) : NULL;
@@ -332,7 +334,7 @@ struct tblock *bt_translate_crossing(struct soft_cpu *c, const struct ftlb_entry
     uint32_t version[2];
     struct second second = { .page = (uint32_t)page2->page };
 
-    if (!bt_cache_room(c))
+    if (!bt_cache_room(c, 1))    
         return NULL;
     begin(c, page, offset, mode);
     if (!prepare_crossing(t, page2, version))
