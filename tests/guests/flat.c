@@ -317,6 +317,17 @@ static void last_page(void)
 		CHECK_EQ("a stack that begins at 0, esp", trap.s.bx, 0xfffffffc);
 		CHECK_EQ("a stack that begins at 0, first", trap.s.cx, 1);
 		CHECK_EQ("a stack that begins at 0, esp again", trap.s.dx, 0);
+		topic("SDM 2B REP");
+		FINE32("a run to the end", "rep stosl", .in.cx = 2, .in.di = 0xfffffff8,
+		       .in.ax = 0x66666666);
+		CHECK_EQ("a run to the end, edi", trap.s.di, 0);
+		CHECK_EQ("a run to the end, written", word_at(0x2ffc), 0x66666666);
+		FINE32("a copy to the end", "rep movsb", .in.cx = 4, .in.si = 0xfffffff0,
+		       .in.di = 0xfffffffc);
+		CHECK_EQ("a copy to the end, edi", trap.s.di, 0);
+		CHECK_EQ("a copy to the end, esi", trap.s.si, 0xfffffff4);
+		FINE32("an element at the end", "stosb", .in.di = 0xffffffff);
+		CHECK_EQ("an element at the end, edi", trap.s.di, 0);
 		topic("SDM 3A 5.3");
 		area[0x2ffe] = 0xb8;
 		memcpy((void *)3, "\xcd\xf0", 2);
@@ -349,6 +360,26 @@ static void dirty(void)
 		"add %ecx, %edx; mov (%edx), %eax",
 	       .in.cx = (base & ~0xffull) | high, .in.dx = high);
 	CHECK_EQ("dirty through 8 and 16 bits, read", LOW(trap.s.ax), 0x12121212);
+	FINE32("dirty run", "rep stosl", .in.cx = 3 | high, .in.ax = 0x77777777,
+	       .in.di = (base + 0x600) | high);
+	CHECK_EQ("dirty run, end", LOW(trap.s.di), LOW(base) + 0x60c);
+	CHECK_EQ("dirty run, count", LOW(trap.s.cx), 0);
+	CHECK_EQ("dirty run, last", word_at(0x608), 0x77777777);
+	CHECK_EQ("dirty run, behind it", word_at(0x60c), 0);
+	/* times 8 the upper half comes out as 8 */
+	FINE32("dirty count that wraps", "rep movsl", .in.cx = 0x2000000000000001,
+	       .in.si = (base + 0x500) | high, .in.di = (base + 0x610) | high);
+	CHECK_EQ("dirty count that wraps, copied", word_at(0x610), 0x12121212);
+	CHECK_EQ("dirty count that wraps, behind it", word_at(0x614), 0);
+	FINE32("dirty count of 0", "rep stosb", .in.cx = high, .in.di = base + 0x614, .in.ax = 9);
+	CHECK_EQ("dirty count of 0, nothing", word_at(0x614), 0);
+	FINE32("dirty elements", "lodsb; stosb; movsl; scasb", .in.si = (base + 0x500) | high,
+	       .in.di = (base + 0x618) | high);
+	CHECK_EQ("dirty elements, bytes", word_at(0x618), 0x12121212);
+	CHECK_EQ("dirty elements, edi", LOW(trap.s.di), LOW(base) + 0x61e);
+	FINE32("dirty bit offset", "bts %edx, (%ecx)", .in.cx = (base + 0x628) | high,
+	       .in.dx = high | 0xffffffe1);
+	CHECK_EQ("dirty bit offset, below", word_at(0x624), 2);
 	FINE32("dirty target", "jmp *%edx", .in.dx = c->at | high);
 	CHECK_EQ("dirty target, reached", trap.s.ax, 5);
 	FINE32("dirty value pushed", "push %edx; ret", .in.dx = c->at | high);
