@@ -169,7 +169,8 @@ static bool is_flat32(const struct item *i, const ZydisDecodedOperand *m)
 {
     unsigned seg = soft_segment_number(m->mem.segment);
 
-    return i->z.machine_mode != ZYDIS_MACHINE_MODE_LONG_64 && i->z.address_width == 32 && seg != SEG_FS && seg != SEG_GS;
+    return i->z.machine_mode != ZYDIS_MACHINE_MODE_LONG_64 && i->z.address_width == 32 && seg != SEG_FS &&
+           seg != SEG_GS;
 }
 
 /* Bit offset in a register into memory.  It reaches anywhere, so its address is
