@@ -44,6 +44,16 @@ static bool is_string(const ZydisDecodedInstruction *z)
     return z->meta.category == ZYDIS_CATEGORY_STRINGOP;
 }
 
+/* These end a decoded block too, and neither read nor write arithmetic flags. */
+static bool goes_on(const ZydisDecodedInstruction *z)
+{
+    switch (z->mnemonic) {
+    case ZYDIS_MNEMONIC_CLI: case ZYDIS_MNEMONIC_STI: case ZYDIS_MNEMONIC_CLAC: case ZYDIS_MNEMONIC_STAC:
+    case ZYDIS_MNEMONIC_SWAPGS: case ZYDIS_MNEMONIC_WRFSBASE: case ZYDIS_MNEMONIC_WRGSBASE: return true;
+    default: return is_string(z);
+    }
+}
+
 #define MAX_INSN 15
 /* The code at pc, as much of an instruction as can be fetched.  Returns its
  * length. */
@@ -101,7 +111,7 @@ static bool dead_from(struct soft_cpu *c, uint64_t pc, uint64_t flags, unsigned 
                 flags &= ~(uint64_t)written(&z);
         }
         pc += insn.len;
-        if (r == DECODE_OK || !flags || is_string(&z))
+        if (r == DECODE_OK || !flags || goes_on(&z))
             continue;
         if (z.meta.branch_type == ZYDIS_BRANCH_TYPE_NONE || op[0].type != ZYDIS_OPERAND_TYPE_IMMEDIATE ||
             z.meta.category == ZYDIS_CATEGORY_CALL)
