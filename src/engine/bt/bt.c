@@ -556,6 +556,17 @@ static void on_fault(int sig, siginfo_t *info, void *opaque)
         syscall(SYS_tgkill, getpid(), (pid_t)syscall(SYS_gettid), sig);
 }
 
+/* The signal stack that a thread had before comes back when it ends: whoever
+ * gave it one, such as a sanitizer, takes it away then. */
+static pthread_key_t former_stack;
+static int no_key;              /* errno of its creation */
+
+static void give_back(void *former)
+{
+    sigaltstack(former, NULL);
+    free(former);
+}
+
 static void install_handlers(void)
 {
     struct sigaction sa = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK };
@@ -563,6 +574,7 @@ static void install_handlers(void)
     sigemptyset(&sa.sa_mask);
     for (unsigned n = 0; n < ARRAY_SIZE(fault_signals); n++)
         sigaction(fault_signals[n], &sa, &old_action[n]);
+    no_key = pthread_key_create(&former_stack, give_back);
 }
 
 /* On the vCPU's thread, once for each. */
@@ -570,12 +582,22 @@ static int thread_setup(struct soft_cpu *c)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct bt *bt = bt_of(c);
-    stack_t ss = { .ss_size = SIGNAL_STACK, .ss_flags = (int)SS_AUTODISARM };
+    stack_t ss = { .ss_size = SIGNAL_STACK, .ss_flags = (int)SS_AUTODISARM }, *former;
 
     c->words[W_HOST_FS] = read_fs_base();
     if (bt->threaded && pthread_equal(bt->thread, pthread_self()))
         return 0;
     pthread_once(&once, install_handlers);
+    if (no_key)
+        return -no_key;
+    former = pthread_getspecific(former_stack);
+    if (!former) {
+        former = malloc(sizeof(*former));
+        if (!former || sigaltstack(NULL, former) || pthread_setspecific(former_stack, former)) {
+            free(former);
+            return -ENOMEM;
+        }
+    }
     ss.ss_sp = bt->signal_stack;
     bt->thread = pthread_self();
     bt->threaded = true;
