@@ -46,7 +46,7 @@ enum cpu_exit {
     CPU_EXIT_INTR,          /* vcpu_kick or immediate_exit */
     CPU_EXIT_RESET,         /* INIT on the bootstrap processor when asked for (unused by KVM) */
     CPU_EXIT_ERROR,         /* the engine cannot go on: run->error */
-    CPU_EXIT_TAPE,          /* the tape that is played is over (cpu/tape.h) */
+    CPU_EXIT_TAPE,          /* the tape is over (cpu/tape.h) */
 };
 
 /* Shared between VM and engine; written by one side at a time. */

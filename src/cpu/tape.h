@@ -65,7 +65,8 @@ struct cpu_tape {
     bool playing;
     bool blocks;        /* recording: stop at each block */
     bool crowded;       /* recording: a TAPE_EVENTS stop would be welcome, soon */
-    bool over;          /* playing: ended, or the run went another way: leave with CPU_EXIT_TAPE */
+    bool over;          /* playing: ended, or the run went another way; recording: failed; leave
+                         * with CPU_EXIT_TAPE */
     /* Playing: the next stop. */
     uint64_t next_count, next_deliveries;
     enum tape_stop next;

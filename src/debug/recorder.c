@@ -245,6 +245,7 @@ static bool keep_point(struct cpu_tape *tape, enum tape_stop what, const struct 
     if (what == TAPE_BLOCK && p->count == r->count && p->deliveries == r->deliveries && !r->ninputs)
         return true;
     put_segment(r, what, p);
+    tape->over = r->out->error[0];
     return true;
 }
 

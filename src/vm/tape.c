@@ -267,11 +267,13 @@ void vm_record_exit(struct vm_vcpu *v)
 
     if (!vm->taping || is_own(v->run->exit))
         return;
+    error = recorder_error(vm->recorder);
+    if (error) {
+        vm_end(vm, VM_HOST_FAILURE, "%s", error);
+        return;
+    }
     take_taps(vm);
     recorder_exit(vm->recorder, v->run);
-    error = recorder_error(vm->recorder);
-    if (error)
-        vm_end(vm, VM_HOST_FAILURE, "%s", error);
 }
 
 void vm_record_a20(struct vm *vm, bool enabled)
