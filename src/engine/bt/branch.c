@@ -45,12 +45,12 @@ void bt_emit_far_exit(struct translation *t, int64_t target)
 }
 
 /* The W_SITE of an exit: of a branch that is taken, its own. */
-static uint32_t site_of_exit(const struct translation *t, const struct item *i, int64_t target)
+static uint32_t site_of_exit(const struct item *i, int64_t target)
 {
     if ((i->kind != K_JMP && i->kind != K_CALL && i->kind != K_JCC) ||
         target != i->offset + i->insn.len + i->op[0].imm.value.s)
         return 0;
-    return MISS_DIRECT | (i->kind == K_CALL ? MISS_CALL : 0) | (uint32_t)(i - t->items) << MISS_INDEX | i->offset;
+    return MISS_DIRECT | (i->kind == K_CALL ? MISS_CALL : 0) | i->offset;
 }
 
 static bool in_page(int64_t target)
@@ -70,7 +70,7 @@ void bt_emit_exit(struct translation *t, struct item *i, unsigned n, int64_t tar
                                                  .target = (uint16_t)((unsigned)target | flags) };
         return;
     }
-    far_exit(t, target, site_of_exit(t, i, target));
+    far_exit(t, target, site_of_exit(i, target));
 }
 
 static void emit_misses(struct translation *t)

@@ -401,7 +401,7 @@ static int undo_branch(struct soft_cpu *c)
     const struct site *s = direct ? NULL : &bt_sites(bt_block(bt_of(c), w))[bt_number(w)];
     unsigned branch = !direct ? s->kind & SITE_BRANCH : w & MISS_CALL ? SITE_CALL : SITE_OTHER;
 
-    c->insn_count -= (direct ? w >> MISS_INDEX & 63 : s->index) + 1;
+    c->insn_count--;
     soft_rip(c) = c->words[W_PAGE] + (direct ? w & (MEM_PAGE_SIZE - 1) : s->offset);
     if (branch == SITE_RET)
         c->gpr[CPU_RSP] -= 8u + s->cont;

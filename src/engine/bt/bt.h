@@ -94,12 +94,9 @@ enum leave { LEAVE_ATTENTION, LEAVE_FUNCTION };
 #define BT_SIDES 2
 #define BT_LINKS (BT_SIDES + 2 + BT_SHARED)
 
-/* W_SITE of a direct branch, which needs no site: where it stands in its page, and
- * behind MISS_INDEX the instructions of the block before it. */
+/* W_SITE of a direct branch, which needs no site: where it stands in its page. */
 #define MISS_DIRECT (1u << 31)
 #define MISS_CALL (1u << 30)
-#define MISS_INDEX 12
-_Static_assert(MEM_PAGE_SIZE == 1u << MISS_INDEX && BT_BLOCK_MAX <= 64, "both fit below MISS_CALL");
 
 /*
  * What belongs to a block's code lies in bt->meta: struct tblock, then its

@@ -37,8 +37,7 @@ static bool counts(const ZydisDecodedInstruction *z)
     }
 }
 
-/* It ends a decoded block, but the next instruction follows; with a count of 0
- * it writes no flags. */
+/* It ends a decoded block, but the next instruction follows. */
 static bool is_string(const ZydisDecodedInstruction *z)
 {
     return z->meta.category == ZYDIS_CATEGORY_STRINGOP;
@@ -107,7 +106,8 @@ static bool dead_from(struct soft_cpu *c, uint64_t pc, uint64_t flags, unsigned 
         if (z.cpu_flags) {
             if (z.cpu_flags->tested & flags)
                 return false;
-            if (!counts(&z) && !is_string(&z))
+            /* REP with a count of 0 writes no flags. */
+            if (!counts(&z) && !(insn.flags & (INSN_REP | INSN_REPNE)))
                 flags &= ~(uint64_t)written(&z);
         }
         pc += insn.len;
