@@ -280,6 +280,8 @@ static uint8_t read_c(struct mc146818 *r)
     update(r);
     v = r->regs[RTC_C];
     r->regs[RTC_C] = 0;
+    /* A period may end right now: the line goes low all the same, for who waits for its edge. */
+    irq_set(&r->config.irq, false);
     update(r);
     return v;
 }
