@@ -18,7 +18,7 @@ static void look_up(struct translation *t, uint32_t site)
 
     t->misses[n].site = site;
     t->misses[n].flags = t->saved;
-    t->misses[n].at = bt_emit_indirect(&t->e, t->saved, t->saved);
+    t->misses[n].at = bt_emit_indirect(&t->e, t->saved);
     t->saved = false;
 }
 

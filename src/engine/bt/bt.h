@@ -405,7 +405,7 @@ struct bt_calls_of_code {
     bt_call link;           /* a link that is not bound, whose id is the argument */
 };
 void bt_emit_trampolines(struct bt *bt, const struct cpu_model *model, const struct bt_calls_of_code *calls);
-uint8_t *bt_emit_indirect(struct emit *e, bool flags_free, bool restore);
+uint8_t *bt_emit_indirect(struct emit *e, bool saved);     /* saved: flags are in W_FLAGS */
 /* Flags from W_FLAGS, where R11 is in use. */
 void bt_emit_restore_flags(struct emit *e);
 

@@ -128,7 +128,7 @@ static void emit_jump_slot(struct emit *e)
     emit32(e, (uint32_t)CTX_WORD(W_JUMP_MASK));
 }
 
-/* RCX = the table, R11 = R10's place in it; RCX = 0 if R10 is at `target` from there. */
+/* RCX = 0 if what stands `target` behind R11 is R10. */
 static void emit_compare(struct emit *e, int32_t target)
 {
     emit_load(e, H_RCX, H_R11, target);
@@ -148,21 +148,20 @@ static void emit_jump_on(struct emit *e)
 
 /*
  * To the code for the linear address in R10, if the jump table has it.  Flags
- * stay unless they are free; then `flags` gives them back before the jump.
- * Returns the place of the jump for a miss, to `miss` or `miss_free`.
+ * stay; if they are saved, they come back from W_FLAGS before the jump.
+ * Returns the place of the jump for a miss, to one of bt->miss*.
  */
-uint8_t *bt_emit_indirect(struct emit *e, bool flags_free, bool restore)
+uint8_t *bt_emit_indirect(struct emit *e, bool saved)
 {
     uint8_t *miss;
 
     emit_jump_slot(e);
-    if (flags_free) {
+    if (saved) {
         EMIT(e, 0x49, 0xc1, 0xe3, 0x03);            /* shl r11, 3 */
         emit_gs(e, 0x03, H_R11, CTX_WORD(W_JUMPS), true);   /* add r11, gs:[W_JUMPS] */
         EMIT(e, 0x4d, 0x3b, 0x13);                  /* cmp r10, [r11] */
         miss = emit_jcc(e, 5);
-        if (restore)
-            bt_emit_restore_flags(e);
+        bt_emit_restore_flags(e);
     } else {
         emit_gs_store(e, H_RCX, CTX_WORD(W_RCX));
         emit_gs_load(e, H_RCX, CTX_WORD(W_JUMPS));
