@@ -11,8 +11,7 @@
 
 /* ---- flags ------------------------------------------------------------------------------ */
 
-/* R11 is free. */
-static void save_flags(struct translation *t)
+void bt_emit_flags_away(struct translation *t)
 {
     struct emit *e = &t->e;
 
@@ -27,7 +26,7 @@ static void save_flags(struct translation *t)
 void bt_emit_save_flags(struct translation *t, const struct item *i)
 {
     if (i->live && !t->saved)
-        save_flags(t);
+        bt_emit_flags_away(t);
 }
 
 void bt_emit_restore_flags(struct emit *e)
@@ -36,6 +35,14 @@ void bt_emit_restore_flags(struct emit *e)
     emit_gs_load(e, H_RAX, CTX_WORD(W_FLAGS));
     EMIT(e, 0x04, 0x7f, 0x9e);                  /* add al, 7f; sahf */
     emit_gs_load(e, H_RAX, CTX_WORD(W_RAX));
+}
+
+void bt_emit_restore_entry(struct emit *e)
+{
+    emit_mov(e, H_R11, H_RAX);
+    emit_gs_load(e, H_RAX, CTX_WORD(W_FLAGS));
+    EMIT(e, 0x04, 0x7f, 0x9e);                  /* add al, 7f; sahf */
+    emit_mov(e, H_RAX, H_R11);
 }
 
 void bt_emit_flags(struct translation *t, uint32_t live)
@@ -101,11 +108,12 @@ struct bt_access *bt_new_access(struct translation *t, struct item *i)
 }
 
 /* The probe of an access whose flags are saved. */
-static struct bt_access *probe(struct translation *t, struct item *i, unsigned size, unsigned align, bool write)
+static struct bt_access *probe(struct translation *t, struct item *i, unsigned reg, unsigned size, unsigned align,
+                               bool write)
 {
     struct bt_access *a = bt_new_access(t, i);
 
-    a->mem = (struct memop){ .size = size, .align = align, .write = write };
+    a->mem = (struct memop){ .reg = reg, .size = size, .align = align, .write = write };
     bt_emit_probe(&t->e, &a->mem);
     t->held = -1;
     a->saved = t->saved;
@@ -117,7 +125,26 @@ static struct bt_access *probe(struct translation *t, struct item *i, unsigned s
 void bt_emit_access(struct translation *t, struct item *i, unsigned size, unsigned align, bool write)
 {
     bt_emit_save_flags(t, i);
-    probe(t, i, size, align, write);
+    probe(t, i, H_R10, size, align, write);
+}
+
+/* The same where a guest register has it. */
+static void access_at(struct translation *t, struct item *i, unsigned reg, unsigned size, unsigned align, bool write,
+                      struct place *at)
+{
+    bt_emit_save_flags(t, i);
+    probe(t, i, reg, size, align, write);
+    *at = (struct place){ .base = reg, .index = H_R11 };
+}
+
+/* Is the address just what a host register has? */
+static bool is_register(const struct translation *t, const ZydisDecodedOperand *m, unsigned address_width)
+{
+    unsigned seg = soft_segment_number(m->mem.segment);
+
+    return !t->e.code32 && address_width == 64 && seg != SEG_FS && seg != SEG_GS && !m->mem.disp.value &&
+           m->mem.index == ZYDIS_REGISTER_NONE && ZydisRegisterGetClass(m->mem.base) == ZYDIS_REGCLASS_GPR64 &&
+           !bt_in_context(soft_reg_number(m->mem.base) / 8u);
 }
 
 /* The first access checks for all; then R11 = addend. */
@@ -186,7 +213,7 @@ static bool based_operand(struct translation *t, struct item *i, const ZydisDeco
         cold = emit_jcc(e, 5);
     }
     bt_emit_segment(e, soft_segment_number(m->mem.segment));
-    a = probe(t, i, size, align, write);
+    a = probe(t, i, H_R10, size, align, write);
     if (cold)
         a->mem.cold[a->mem.ncold++] = cold;
     return true;
@@ -210,6 +237,10 @@ bool bt_emit_operand(struct translation *t, struct item *i, const ZydisDecodedOp
     *at = (struct place){ .base = H_R10, .index = H_R11 };
     if (t->e.code32 && is_based(m))
         return based_operand(t, i, m, size, align, write);
+    if (is_register(t, m, i->z.address_width)) {
+        access_at(t, i, soft_reg_number(m->mem.base) / 8u, size, align, write, at);
+        return true;
+    }
     if (!bt_emit_address(&t->e, m, i->z.address_width, i->offset + i->insn.len))
         return false;
     bt_emit_access(t, i, size, align, write);
@@ -220,6 +251,10 @@ void bt_emit_stack(struct translation *t, struct item *i, unsigned reg, int32_t 
 {
     if (i->shared >= 0) {
         shared_access(t, i, reg, disp, at);
+        return;
+    }
+    if (!disp && !t->e.code32) {
+        access_at(t, i, reg, t->word, 0, write, at);
         return;
     }
     emit_lea_code(&t->e, H_R10, (int)reg, -1, 0, disp);

@@ -16,9 +16,10 @@ static void look_up(struct translation *t, uint32_t site)
 {
     unsigned n = t->nmisses++;
 
+    if (!t->saved)
+        bt_emit_flags_away(t);
     t->misses[n].site = site;
-    t->misses[n].flags = t->saved;
-    t->misses[n].at = bt_emit_indirect(&t->e, t->saved);
+    t->misses[n].at = bt_emit_indirect(&t->e);
     t->saved = false;
 }
 
@@ -80,7 +81,7 @@ static void emit_misses(struct translation *t)
     for (unsigned n = 0; n < t->nmisses; n++) {
         emit_here(e, t->misses[n].at);
         emit_imm64(e, H_R11, t->misses[n].site);
-        emit_patch(emit_jmp(e), t->misses[n].flags ? t->bt->miss_flags : t->bt->miss_rcx);
+        emit_patch(emit_jmp(e), t->bt->miss);
     }
 }
 

@@ -88,7 +88,7 @@ static struct bt_space *present_space(struct soft_cpu *c)
 
     /* A jump table has one privilege, but blocks of one mode only. */
     if (unlikely(s->gen != c->fetch_gen) || unlikely(s->mode != bt->mode)) {
-        memset(&s->jumps, 0, sizeof(s->jumps));
+        memset(s->jumps.target, 0, sizeof(s->jumps.target));
         bt_jump_empty(&s->jumps, 0);
         bt_jump_empty(&s->jumps, BT_JUMP_SECOND);
         s->gen = c->fetch_gen;
@@ -107,9 +107,11 @@ static void enter_jump(struct soft_cpu *c, uint64_t pc, const struct tblock *b)
     if (j->target[slot] != pc) {
         j->target[slot + BT_JUMP_SECOND] = j->target[slot];
         j->code[slot + BT_JUMP_SECOND] = j->code[slot];
+        j->saved[slot + BT_JUMP_SECOND] = j->saved[slot];
     }
     j->target[slot] = pc;
     j->code[slot] = (uint64_t)(uintptr_t)(bt->rx + b->start);
+    j->saved[slot] = (uint64_t)(uintptr_t)(bt->rx + bt_saved_entry(b));
 }
 
 /* An instruction that crosses into the next page; NULL: it cannot be fetched, or
@@ -701,7 +703,6 @@ static int vcpu_create(struct vcpu **out, struct engine_vm *vm, unsigned id)
     c->words[W_SELF] = (uint64_t)(uintptr_t)c;
     c->words[W_LOW_AWAY] = c->words[W_HIGH_AWAY] = c->words[W_X87_AWAY] = 1;
     c->words[W_HOST_MXCSR] = MXCSR_DEFAULT;
-    c->words[W_JUMP_MASK] = BT_JUMP_SECOND - 1;
     if (translator_create(c)) {
         translator_destroy(c);
         c->asid_slots = slots;

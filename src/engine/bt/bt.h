@@ -46,7 +46,6 @@ enum ctx_word {
     W_HOST_RSP, W_HOST_FS,
     W_SELF,         /* the struct soft_cpu */
     W_JUMPS,        /* struct jump table of the present privilege */
-    W_JUMP_MASK,    /* PEXT mask that takes the index out of an address */
     W_TLB,          /* c->tlb of the view that translated code runs with */
     W_RTABLE, W_WTABLE,
     W_AC_VIEWS,     /* TLB, read and write table of the kernel's views: AC clear, AC set */
@@ -166,6 +165,14 @@ struct tblock {
 };
 _Static_assert(sizeof(struct tblock) == 40 && sizeof(struct site) == 8 && sizeof(struct link) == 12, "compact");
 
+/* A block that needs flags has an entry in front of its start that brings them
+ * back from W_FLAGS. */
+#define BT_RESTORE_BYTES 18
+static inline uint32_t bt_saved_entry(const struct tblock *b)
+{
+    return b->start - (b->needs ? BT_RESTORE_BYTES : 0);
+}
+
 static inline struct bt_function *bt_functions(const struct tblock *b)
 {
     return (struct bt_function *)(b + 1);
@@ -194,6 +201,7 @@ static inline struct second *bt_second(const struct tblock *b)
 struct bt_jumps {
     uint64_t target[2 * BT_JUMP_SECOND];
     uint64_t code[2 * BT_JUMP_SECOND];
+    uint64_t saved[2 * BT_JUMP_SECOND];     /* the entry for flags in W_FLAGS */
 };
 /* The slot of a target: bits of target + (target >> 12). */
 static inline unsigned bt_jump_slot(uint64_t target)
@@ -306,7 +314,7 @@ struct bt {
     uint64_t changes;       /* mem->code_changes seen */
     int (*enter)(struct soft_cpu *c, const uint8_t *code);
     uint8_t *leave, *out, *link, *record;       /* writable addresses, for emission */
-    uint8_t *miss, *miss_rcx, *miss_flags;      /* what a look-up that misses has to restore */
+    uint8_t *miss;
     /* By what is live behind the function, and whether flags are in W_FLAGS. */
     uint8_t *slow[2][LIVE_COUNT];
     uint8_t *unaligned[BT_UNALIGNED(8, true) + 1];
@@ -405,9 +413,13 @@ struct bt_calls_of_code {
     bt_call link;           /* a link that is not bound, whose id is the argument */
 };
 void bt_emit_trampolines(struct bt *bt, const struct cpu_model *model, const struct bt_calls_of_code *calls);
-uint8_t *bt_emit_indirect(struct emit *e, bool saved);     /* saved: flags are in W_FLAGS */
+/* To the code for the linear address in R10, if the jump table has it.  Flags are
+ * in W_FLAGS.  Returns the place of the jump for a miss, to bt->miss. */
+uint8_t *bt_emit_indirect(struct emit *e);
 /* Flags from W_FLAGS, where R11 is in use. */
 void bt_emit_restore_flags(struct emit *e);
+/* The same where it is free: BT_RESTORE_BYTES. */
+void bt_emit_restore_entry(struct emit *e);
 
 /* translate.c: a block at this place, or NULL: *crosses if its first instruction
  * does not lie in the page, else it has to run otherwise for now. */
@@ -445,8 +457,9 @@ void bt_emit_spill(const struct bt *bt, struct emit *e);
 void bt_emit_load_live(const struct bt *bt, struct emit *e, unsigned live);
 
 /* memop.c: how translated code reaches guest memory.  A probe takes the
- * address in R10 and leaves the host address as R10 + R11; it changes flags. */
+ * address in a register and leaves the host address as that + R11; it changes flags. */
 struct memop {
+    unsigned reg;               /* H_R10, or where the address is anyway */
     unsigned size;              /* 1 to 64 */
     unsigned align;             /* more than size asks for: anything else is cold; or 0 */
     bool write;

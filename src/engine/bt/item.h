@@ -96,8 +96,8 @@ struct translation {
     unsigned word;              /* bytes of what PUSH pushes: 8, or 4 in 32-bit code */
     struct item items[BT_BLOCK_MAX], ahead;
     uint8_t copy[BT_BLOCK_MAX * 15];
-    /* Look-ups that may miss: at, the site's id or 0; a miss restores the flags, or RCX. */
-    struct { uint8_t *at; uint32_t site; bool flags; } misses[BT_LINKS];
+    /* Look-ups that may miss: at, and the site's id or 0. */
+    struct { uint8_t *at; uint32_t site; } misses[BT_LINKS];
     unsigned nmisses;
     struct look looks[BT_LOOKS];
     unsigned nlooks;
@@ -164,7 +164,9 @@ void bt_emit_free_r11(struct translation *t, struct place *at);
 void bt_access_here(struct translation *t, struct item *i);
 /* An instruction that may fault on the host, without an access. */
 void bt_emit_trap(struct translation *t, struct item *i);
-/* Save the host's flags, which are the guest's, if any is live before the item. */
+/* Save the host's flags, which are the guest's; R11 is free. */
+void bt_emit_flags_away(struct translation *t);
+/* The same if any is live before the item. */
 void bt_emit_save_flags(struct translation *t, const struct item *i);
 /* Give the host the guest's flags if the item needs them; or if any are live. */
 void bt_emit_flags_for(struct translation *t, const struct item *i);

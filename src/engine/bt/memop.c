@@ -68,27 +68,37 @@ void bt_emit_segment(struct emit *e, unsigned seg)
     emit_lea(e, H_R10, H_R10, H_R11, 0, 0);
 }
 
-/* Cold unless [r10, r10 + size) lies in a page. */
+/* Cold unless [reg, reg + size) lies in a page. */
 static void test_page(struct emit *e, struct memop *m, unsigned size)
 {
-    EMIT(e, 0x45, 0x89, 0xd3, 0x41, 0x81, 0xe3, 0xff, 0x0f, 0, 0);  /* mov r11d, r10d; and r11d, fff */
+    emit_mov(e, H_R11, m->reg);
+    EMIT(e, 0x41, 0x81, 0xe3, 0xff, 0x0f, 0, 0);    /* and r11d, fff */
     EMIT(e, 0x41, 0x81, 0xfb);                  /* cmp r11d, 4096 - size */
     emit32(e, (uint32_t)MEM_PAGE_SIZE - size);
     m->cold[m->ncold++] = emit_jcc(e, 7);
 }
 
-/* R11 = the addend of the page of R10 in the hashed table, or cold. */
+/* BEXTR r11, reg, r9 */
+static void page_number(struct emit *e, unsigned reg)
+{
+    emit8(e, 0xc4);
+    emit8(e, 0x62 ^ (reg >> 3) << 5);
+    EMIT(e, 0xb0, 0xf7);
+    emit8(e, 0xd8 | (reg & 7));
+}
+
+/* R11 = the addend of the page of reg in the hashed table, or cold. */
 static void load_hashed(struct emit *e, struct memop *m)
 {
     const unsigned seg = m->write ? 0x65 : 0x64;
 
-    EMIT(e, 0xc4, 0x42, 0xb0, 0xf7, 0xda);      /* bextr r11, r10, r9 */
+    page_number(e, m->reg);
     emit8(e, seg);
     EMIT(e, 0x4e, 0x8b, 0x1c, 0xdd, 0, 0, 0, 0);    /* mov r11, fs/gs:[r11 * 8] */
-    EMIT(e, 0x4d, 0x31, 0xd3);                  /* xor r11, r10 */
+    emit_rr(e, 0x31, m->reg, H_R11);            /* xor r11, reg */
     EMIT(e, 0x49, 0xf7, 0xc3, 0, 0xf0, 0xff, 0xff); /* test r11, -4096 */
     m->cold[m->ncold++] = emit_jcc(e, 5);
-    EMIT(e, 0xc4, 0x42, 0xb0, 0xf7, 0xda);      /* bextr r11, r10, r9 */
+    page_number(e, m->reg);
     emit8(e, seg);
     EMIT(e, 0x4e, 0x8b, 0x1c, 0xdd);            /* mov r11, fs/gs:[r11 * 8 + addends] */
     emit32(e, BT_HASH_BYTES);
@@ -100,7 +110,7 @@ static void load_entry(struct emit *e, struct memop *m)
         load_hashed(e, m);
         return;
     }
-    EMIT(e, 0xc4, 0x42, 0xb0, 0xf7, 0xda);      /* bextr r11, r10, r9 */
+    page_number(e, m->reg);
     emit8(e, m->write ? 0x65 : 0x64);
     EMIT(e, 0x4e, 0x8b, 0x1c, 0xdd, 0, 0, 0, 0);    /* mov r11, fs/gs:[r11 * 8] */
 }
@@ -122,7 +132,9 @@ void bt_emit_probe(struct emit *e, struct memop *m)
         test_page(e, m, m->size);
     load_entry(e, m);
     if (m->align || (m->size > 1 && m->size <= 8)) {
-        EMIT(e, 0x41, 0xf6, 0xc2);              /* test r10b, align - 1 */
+        emit8(e, 0x40 | m->reg >> 3);           /* test reg8, align - 1 */
+        emit8(e, 0xf6);
+        emit8(e, 0xc0 | (m->reg & 7));
         emit8(e, (m->align ? m->align : m->size) - 1);
         if (m->align)
             m->cold[m->ncold++] = emit_jcc(e, 5);
@@ -132,7 +144,7 @@ void bt_emit_probe(struct emit *e, struct memop *m)
     test_entry(e, m);
 }
 
-/* The two jumps lead to what is emitted next. */
+/* The address is in R10.  The two jumps lead to what is emitted next. */
 static void unaligned_inline(struct emit *e, struct memop *m, const uint8_t *hot)
 {
     uint8_t *across, *miss;
@@ -152,6 +164,10 @@ static void unaligned_inline(struct emit *e, struct memop *m, const uint8_t *hot
 void bt_emit_unaligned(struct emit *e, struct memop *m, const uint8_t *hot)
 {
     emit_here(e, m->unaligned);
+    if (m->reg != H_R10) {
+        emit_mov(e, H_R10, m->reg);
+        m->reg = H_R10;
+    }
     if (e->unaligned) {
         emit_patch(emit_lea_rip(e, H_R11), hot);
         emit_patch(emit_jmp(e), e->unaligned[BT_UNALIGNED(m->size, m->write)]);
@@ -167,7 +183,7 @@ void bt_emit_unaligned(struct emit *e, struct memop *m, const uint8_t *hot)
 /* A probe ends with its jump to the cold path. */
 void bt_emit_shared_unaligned(struct emit *e, unsigned size, bool write)
 {
-    struct memop m = { .size = size, .write = write };
+    struct memop m = { .reg = H_R10, .size = size, .write = write };
 
     emit_gs_store(e, H_R11, CTX_WORD(W_CONT));
     test_page(e, &m, size);
@@ -205,6 +221,7 @@ static void test_run64(struct emit *e, struct memop *m, unsigned shift)
 /* The upper half of RCX may hold anything in 32-bit code. */
 void bt_emit_run_probe(struct emit *e, struct memop *m, unsigned shift)
 {
+    m->reg = H_R10;
     if (e->code32)
         test_run32(e, m, shift);
     else
@@ -215,6 +232,7 @@ void bt_emit_run_probe(struct emit *e, struct memop *m, unsigned shift)
 
 void bt_emit_shared_probe(struct emit *e, struct memop *m)
 {
+    m->reg = H_R10;
     m->ncold = 0;
     m->unaligned = NULL;
     test_page(e, m, m->size);

@@ -232,7 +232,11 @@ static bool emit_r10(struct translation *t, struct item *i, unsigned size, bool 
 {
     struct place at;
 
-    return bt_emit_operand(t, i, bt_memory_operand(i), size, 0, write, &at);
+    if (!bt_emit_operand(t, i, bt_memory_operand(i), size, 0, write, &at))
+        return false;
+    if (at.base != H_R10)
+        emit_mov(&t->e, H_R10, at.base);
+    return true;
 }
 
 static void emit_mxcsr(struct translation *t, struct item *i)

@@ -118,107 +118,82 @@ static uint8_t *emit_slow(const struct bt *bt, struct emit *e, bt_call slow, uns
     return at;
 }
 
-/* R11 = where the jump table has R10, in multiples of 8 from its start.  R9's
- * low bits are 12, the shift of a page. */
+/* R11 = the place of R10's slot in the jump table.  R9's low bits are 12, the shift
+ * of a page. */
 static void emit_jump_slot(struct emit *e)
 {
     EMIT(e, 0xc4, 0x42, 0xb3, 0xf7, 0xda);          /* shrx r11, r10, r9 */
-    emit_lea(e, H_R11, H_R11, H_R10, 0, 0);
-    EMIT(e, 0x65, 0xc4, 0x62, 0xa2, 0xf5, 0x1c, 0x25);  /* pext r11, r11, gs:[W_JUMP_MASK] */
-    emit32(e, (uint32_t)CTX_WORD(W_JUMP_MASK));
+    EMIT(e, 0x45, 0x01, 0xd3);                      /* add r11d, r10d */
+    EMIT(e, 0x41, 0x81, 0xe3);                      /* and r11d, slots - 1 */
+    emit32(e, BT_JUMP_SECOND - 1);
+    EMIT(e, 0x41, 0xc1, 0xe3, 0x03);                /* shl r11d, 3 */
+    emit_gs(e, 0x03, H_R11, CTX_WORD(W_JUMPS), true);   /* add r11, gs:[W_JUMPS] */
 }
 
-/* RCX = 0 if what stands `target` behind R11 is R10. */
-static void emit_compare(struct emit *e, int32_t target)
+/* Jump if what stands `target` behind R11 is not R10. */
+static uint8_t *emit_other(struct emit *e, int32_t target)
 {
-    emit_load(e, H_RCX, H_R11, target);
-    EMIT(e, 0x48, 0xf7, 0xd1);                      /* not rcx */
-    emit_lea(e, H_RCX, H_RCX, H_R10, 0, 1);
+    emit_mem(e, 0x3b, H_R10, H_R11, -1, 0, target); /* cmp r10, [r11 + target] */
+    return emit_jcc(e, 5);
 }
 
 /* R11: place in the jump table that has R10. */
 static void emit_jump_on(struct emit *e)
 {
-    EMIT(e, 0xc4, 0x42, 0xb3, 0xf7, 0xd2);          /* shrx r10, r10, r9 */
-    EMIT(e, 0xc4, 0x42, 0xb1, 0xf7, 0xd2);          /* shlx r10, r10, r9 */
+    EMIT(e, 0x49, 0x81, 0xe2, 0x00, 0xf0, 0xff, 0xff);  /* and r10, -4096 */
     emit_gs_store(e, H_R10, CTX_WORD(W_PAGE));
-    EMIT(e, 0x41, 0xff, 0xa3);                      /* jmp [r11 + code] */
-    emit32(e, offsetof(struct bt_jumps, code));
+    EMIT(e, 0x41, 0xff, 0xa3);                      /* jmp [r11 + saved] */
+    emit32(e, offsetof(struct bt_jumps, saved));
 }
 
-/*
- * To the code for the linear address in R10, if the jump table has it.  Flags
- * stay; if they are saved, they come back from W_FLAGS before the jump.
- * Returns the place of the jump for a miss, to one of bt->miss*.
- */
-uint8_t *bt_emit_indirect(struct emit *e, bool saved)
+uint8_t *bt_emit_indirect(struct emit *e)
 {
     uint8_t *miss;
 
     emit_jump_slot(e);
-    if (saved) {
-        EMIT(e, 0x49, 0xc1, 0xe3, 0x03);            /* shl r11, 3 */
-        emit_gs(e, 0x03, H_R11, CTX_WORD(W_JUMPS), true);   /* add r11, gs:[W_JUMPS] */
-        EMIT(e, 0x4d, 0x3b, 0x13);                  /* cmp r10, [r11] */
-        miss = emit_jcc(e, 5);
-        bt_emit_restore_flags(e);
-    } else {
-        emit_gs_store(e, H_RCX, CTX_WORD(W_RCX));
-        emit_gs_load(e, H_RCX, CTX_WORD(W_JUMPS));
-        emit_lea(e, H_R11, H_RCX, H_R11, 3, 0);
-        emit_compare(e, offsetof(struct bt_jumps, target));
-        EMIT(e, 0xe3, 0x05);                        /* jrcxz over the jump */
-        miss = emit_jmp(e);
-        emit_gs_load(e, H_RCX, CTX_WORD(W_RCX));
-    }
+    miss = emit_other(e, offsetof(struct bt_jumps, target));
     emit_jump_on(e);
     return miss;
 }
 
-#define SECOND(field) ((int32_t)(offsetof(struct bt_jumps, field) + BT_JUMP_SECOND * 8))
+/* Exchange the words at R11 + a and R11 + b. */
+static void emit_exchange(struct emit *e, int32_t a, int32_t b)
+{
+    emit_load(e, H_RAX, H_R11, a);
+    emit_load(e, H_RCX, H_R11, b);
+    emit_mem(e, 0x89, H_RCX, H_R11, -1, 0, a);
+    emit_mem(e, 0x89, H_RAX, H_R11, -1, 0, b);
+}
 
-/* R10: target, W_SITE is set: look in the second place, without changing flags. */
+#define FIRST(field) ((int32_t)offsetof(struct bt_jumps, field))
+#define SECOND(field) (FIRST(field) + (int32_t)(BT_JUMP_SECOND * 8))
+
+/* R10: target.  Look in the second place. */
 static void emit_second(struct emit *e)
 {
     uint8_t *miss;
 
-    emit_gs_store(e, H_RCX, CTX_WORD(W_RCX));
     emit_jump_slot(e);
-    emit_gs_load(e, H_RCX, CTX_WORD(W_JUMPS));
-    emit_lea(e, H_R11, H_RCX, H_R11, 3, 0);
-    emit_compare(e, SECOND(target));
-    EMIT(e, 0xe3, 0x05);                            /* jrcxz over the jump */
-    miss = emit_jmp(e);
+    miss = emit_other(e, SECOND(target));
     emit_gs_store(e, H_RAX, CTX_WORD(W_RAX));
-    emit_load(e, H_RCX, H_R11, offsetof(struct bt_jumps, target));
-    emit_mem(e, 0x89, H_RCX, H_R11, -1, 0, SECOND(target));
-    emit_mem(e, 0x89, H_R10, H_R11, -1, 0, offsetof(struct bt_jumps, target));
-    emit_load(e, H_RCX, H_R11, offsetof(struct bt_jumps, code));
-    emit_load(e, H_RAX, H_R11, SECOND(code));
-    emit_mem(e, 0x89, H_RCX, H_R11, -1, 0, SECOND(code));
-    emit_mem(e, 0x89, H_RAX, H_R11, -1, 0, offsetof(struct bt_jumps, code));
+    emit_gs_store(e, H_RCX, CTX_WORD(W_RCX));
+    emit_exchange(e, FIRST(target), SECOND(target));
+    emit_exchange(e, FIRST(code), SECOND(code));
+    emit_exchange(e, FIRST(saved), SECOND(saved));
     emit_gs_load(e, H_RAX, CTX_WORD(W_RAX));
     emit_gs_load(e, H_RCX, CTX_WORD(W_RCX));
     emit_jump_on(e);
     emit_here(e, miss);
-    emit_gs_load(e, H_RCX, CTX_WORD(W_RCX));
 }
 
-/* R10: target, R11: id of the branch's site, or 0. */
-static void emit_misses(struct bt *bt, struct emit *e, bt_call miss)
+/* Flags are in W_FLAGS; R10: target, R11: id of the branch's site, or 0. */
+static void emit_miss(struct bt *bt, struct emit *e, bt_call miss)
 {
-    uint8_t *over;
-
-    bt->miss_flags = e->p;
-    bt_emit_restore_flags(e);
-    over = emit_jmp(e);
-    bt->miss_rcx = e->p;
-    emit_gs_load(e, H_RCX, CTX_WORD(W_RCX));
-    emit_here(e, over);
     bt->miss = e->p;
     emit_gs_store(e, H_R10, CTX_GPR(16));
     emit_gs_store(e, H_R11, CTX_WORD(W_SITE));
     emit_second(e);
+    bt_emit_restore_flags(e);
     emit_slow(bt, e, miss, 0);
 }
 
@@ -241,7 +216,7 @@ void bt_emit_trampolines(struct bt *bt, const struct cpu_model *model, const str
     bt->enter = (int (*)(struct soft_cpu *, const uint8_t *))(void *)(bt->rx + (enter - bt->rw));
     emit_functions(bt, &e, calls->function);
     bt->record = emit_slow(bt, &e, calls->record, 0);
-    emit_misses(bt, &e, calls->miss);
+    emit_miss(bt, &e, calls->miss);
     bt->link = emit_slow(bt, &e, calls->link, 0);
     for (unsigned size = 2; size <= 8; size *= 2)
         for (unsigned write = 0; write < 2; write++) {

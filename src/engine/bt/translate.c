@@ -157,6 +157,14 @@ static void emit_crossing_entry(struct translation *t)
     bt_emit_far_exit(t, t->offset);
 }
 
+/* Where flags are in W_FLAGS (bt_saved_entry). */
+static void emit_entry(struct translation *t)
+{
+    struct emit e = { .p = t->start - BT_RESTORE_BYTES };
+
+    bt_emit_restore_entry(&e);
+}
+
 static void emit_block(struct translation *t)
 {
     struct item *last = &t->items[t->n - 1];
@@ -298,11 +306,15 @@ static struct tblock *finish(struct translation *t, uint32_t version, const stru
     t->b = (struct tblock){ .page = (uint32_t)t->page->page, .version = version, .start = bt_code_next(bt),
                             .offset = (uint16_t)t->offset, .mode = (uint16_t)t->mode, .n = (uint8_t)t->n,
                             .needs = (uint16_t)t->items[0].live, .crosses = second != NULL };
+    if (t->b.needs)
+        t->b.start += (uint32_t)align_up(BT_RESTORE_BYTES, 16);
     t->start = bt->rw + t->b.start;
     /* The kernel is large and accesses little that is not aligned. */
     t->e = (struct emit){ .p = t->start, .end = t->start + BT_ROOM(t->n), .hashed = bt->hashed,
                           .code32 = bt_mode32(t->mode),
                           .unaligned = bt->hashed || t->mode & BT_MODE_USER ? NULL : bt->unaligned };
+    if (t->b.needs)
+        emit_entry(t);
     emit_block(t);
     b = bt_cache_add(bt, &t->b, t->functions, t->sites, t->links, second, t->e.p);
     bt->translated += t->n;
