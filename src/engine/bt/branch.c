@@ -65,6 +65,7 @@ void bt_emit_exit(struct translation *t, struct item *i, unsigned n, int64_t tar
 
     emit_count(t, n);
     if (in_page(target) && t->b.nlinks < BT_LINKS) {
+        emit_within(e, EMIT_JMP);
         unsigned flags = plain ? LINK_PLAIN : target <= i->offset ? LINK_BACK : 0;
 
         t->links[t->b.nlinks++] = (struct link){ .patch = bt_place(t, emit_jmp(e)),
@@ -303,6 +304,7 @@ static void jcc(struct translation *t, struct item *i, unsigned n)
 
     bt_emit_flags_for(t, i);
     t->saved = false;
+    emit_within(&t->e, EMIT_JCC);
     i->side = emit_jcc(&t->e, i->z.opcode & 15);
     if (last)
         bt_emit_exit(t, i, n, behind(i), false);

@@ -11,6 +11,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/util.h"
+
 enum host_reg { H_RAX, H_RCX, H_RDX, H_RBX, H_RSP, H_RBP, H_RSI, H_RDI,
                 H_R8, H_R9, H_R10, H_R11, H_R12, H_R13, H_R14, H_R15 };
 
@@ -182,6 +184,8 @@ static inline uint8_t *emit_jmp(struct emit *e)
     return e->p - 4;
 }
 
+#define EMIT_JMP 5
+#define EMIT_JCC 6
 static inline uint8_t *emit_jcc(struct emit *e, unsigned cc)
 {
     emit8(e, 0x0f);
@@ -230,6 +234,25 @@ static inline void emit_bytes(struct emit *e, const void *bytes, unsigned n)
     memcpy(e->p, bytes, n);
     e->p += n;
 }
+/*
+ * The next n bytes are to lie within 32 bytes, and not up to their end: there
+ * many Intel CPUs do not keep a jump, or the pair of a comparison and its jump,
+ * in the cache of decoded instructions (erratum SKX102).
+ */
+static inline void emit_within(struct emit *e, unsigned n)
+{
+    static const uint8_t nops[9][9] = {
+        { 0x90 }, { 0x66, 0x90 }, { 0x0f, 0x1f, 0x00 }, { 0x0f, 0x1f, 0x40 }, { 0x0f, 0x1f, 0x44 },
+        { 0x66, 0x0f, 0x1f, 0x44 }, { 0x0f, 0x1f, 0x80 }, { 0x0f, 0x1f, 0x84 }, { 0x66, 0x0f, 0x1f, 0x84 },
+    };
+    unsigned at = (unsigned)((uintptr_t)e->p & 31), left = 32 - at;
+
+    if (at + n < 32)
+        return;
+    for (; left; left -= MIN(left, 9u))
+        emit_bytes(e, nops[MIN(left, 9u) - 1], MIN(left, 9u));
+}
+
 #define EMIT(e, ...)                                                           \
     do {                                                                       \
         static const uint8_t bytes_[] = { __VA_ARGS__ };                       \

@@ -80,6 +80,13 @@ static bool may_trap(const struct item *i)
     return i->z.mnemonic == ZYDIS_MNEMONIC_DIV || i->z.mnemonic == ZYDIS_MNEMONIC_IDIV;
 }
 
+/* The item's instruction, of so many bytes, may be one with the jump behind it. */
+static void keep_pair(struct translation *t, const struct item *i, unsigned n)
+{
+    if (i + 1 < t->items + t->n && i[1].kind == K_JCC)
+        emit_within(&t->e, n + EMIT_JCC);
+}
+
 /* Is the operand with this encoding written? */
 static bool writes(const struct item *i, ZydisOperandEncoding encoding)
 {
@@ -106,6 +113,7 @@ static void emit_generic_reg(struct translation *t, struct item *i)
     }
     if (may_trap(i))
         bt_emit_trap(t, i);
+    keep_pair(t, i, i->insn.len + 1u);
     emit_identity(e, i, NULL, host_rm, host_reg);
     if (bt_in_context(rm) && (writes(i, ZYDIS_OPERAND_ENCODING_MODRM_RM) ||
                               (same && writes(i, ZYDIS_OPERAND_ENCODING_MODRM_REG))))
@@ -174,6 +182,7 @@ static void emit_generic_mem(struct translation *t, struct item *i, const ZydisD
             emit_gs_load(e, H_R11, CTX_GPR(reg));
         reg = H_R11;
     }
+    keep_pair(t, i, i->insn.len + 3u);
     bt_access_here(t, i);
     emit_identity(e, i, &at, 0, reg);
     if (high && writes(i, ZYDIS_OPERAND_ENCODING_MODRM_REG))

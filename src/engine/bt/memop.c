@@ -73,6 +73,7 @@ static void test_page(struct emit *e, struct memop *m, unsigned size)
 {
     emit_mov(e, H_R11, m->reg);
     EMIT(e, 0x41, 0x81, 0xe3, 0xff, 0x0f, 0, 0);    /* and r11d, fff */
+    emit_within(e, 7 + EMIT_JCC);
     EMIT(e, 0x41, 0x81, 0xfb);                  /* cmp r11d, 4096 - size */
     emit32(e, (uint32_t)MEM_PAGE_SIZE - size);
     m->cold[m->ncold++] = emit_jcc(e, 7);
@@ -120,6 +121,7 @@ static void test_entry(struct emit *e, struct memop *m)
 {
     if (e->hashed)
         return;
+    emit_within(e, 3 + EMIT_JCC);
     EMIT(e, 0x4d, 0x85, 0xdb);                  /* test r11, r11 */
     m->cold[m->ncold++] = emit_jcc(e, 4);
 }
@@ -132,6 +134,7 @@ void bt_emit_probe(struct emit *e, struct memop *m)
         test_page(e, m, m->size);
     load_entry(e, m);
     if (m->align || (m->size > 1 && m->size <= 8)) {
+        emit_within(e, 4 + EMIT_JCC);
         emit8(e, 0x40 | m->reg >> 3);           /* test reg8, align - 1 */
         emit8(e, 0xf6);
         emit8(e, 0xc0 | (m->reg & 7));

@@ -133,6 +133,7 @@ static void emit_jump_slot(struct emit *e)
 /* Jump if what stands `target` behind R11 is not R10. */
 static uint8_t *emit_other(struct emit *e, int32_t target)
 {
+    emit_within(e, 7 + EMIT_JCC);
     emit_mem(e, 0x3b, H_R10, H_R11, -1, 0, target); /* cmp r10, [r11 + target] */
     return emit_jcc(e, 5);
 }
@@ -142,6 +143,7 @@ static void emit_jump_on(struct emit *e)
 {
     EMIT(e, 0x49, 0x81, 0xe2, 0x00, 0xf0, 0xff, 0xff);  /* and r10, -4096 */
     emit_gs_store(e, H_R10, CTX_WORD(W_PAGE));
+    emit_within(e, 7);
     EMIT(e, 0x41, 0xff, 0xa3);                      /* jmp [r11 + saved] */
     emit32(e, offsetof(struct bt_jumps, saved));
 }

@@ -102,6 +102,7 @@ static uint8_t *emit_poll(struct translation *t, bool live)
     uint8_t *out;
 
     if (!live) {
+        emit_within(e, 9 + EMIT_JCC);
         EMIT(e, 0x65, 0x83, 0x3c, 0x25);        /* cmp dword gs:[attention], 0 */
         emit32(e, (uint32_t)CTX(attention));
         emit8(e, 0);
