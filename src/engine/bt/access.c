@@ -137,12 +137,17 @@ static void access_at(struct translation *t, struct item *i, unsigned reg, unsig
     *at = (struct place){ .base = reg, .index = H_R11 };
 }
 
-/* Is the address just what a host register has? */
-static bool is_register(const struct translation *t, const ZydisDecodedOperand *m, unsigned address_width)
+static bool is_based(const ZydisDecodedOperand *m)
 {
     unsigned seg = soft_segment_number(m->mem.segment);
 
-    return !t->e.code32 && address_width == 64 && seg != SEG_FS && seg != SEG_GS && !m->mem.disp.value &&
+    return seg == SEG_FS || seg == SEG_GS;
+}
+
+/* Is the address just what a host register has? */
+static bool is_register(const struct translation *t, const ZydisDecodedOperand *m, unsigned address_width)
+{
+    return !t->e.code32 && address_width == 64 && !is_based(m) && !m->mem.disp.value &&
            m->mem.index == ZYDIS_REGISTER_NONE && ZydisRegisterGetClass(m->mem.base) == ZYDIS_REGCLASS_GPR64 &&
            !bt_in_context(soft_reg_number(m->mem.base) / 8u);
 }
@@ -219,11 +224,13 @@ static bool based_operand(struct translation *t, struct item *i, const ZydisDeco
     return true;
 }
 
-static bool is_based(const ZydisDecodedOperand *m)
+/* Relative to the page of the code, where in a page an operand lies is known. */
+static bool is_inside(const struct item *i, const ZydisDecodedOperand *m, unsigned size, unsigned align)
 {
-    unsigned seg = soft_segment_number(m->mem.segment);
+    uint64_t at = (i->offset + i->insn.len + (uint64_t)m->mem.disp.value) % MEM_PAGE_SIZE;
 
-    return seg == SEG_FS || seg == SEG_GS;
+    return m->mem.base == ZYDIS_REGISTER_RIP && !is_based(m) && at + size <= MEM_PAGE_SIZE &&
+           !(align && at % align);
 }
 
 bool bt_emit_operand(struct translation *t, struct item *i, const ZydisDecodedOperand *m, unsigned size,
@@ -243,7 +250,10 @@ bool bt_emit_operand(struct translation *t, struct item *i, const ZydisDecodedOp
     }
     if (!bt_emit_address(&t->e, m, i->z.address_width, i->offset + i->insn.len))
         return false;
-    bt_emit_access(t, i, size, align, write);
+    if (is_inside(i, m, size, align))
+        bt_emit_access(t, i, 1, 0, write);
+    else
+        bt_emit_access(t, i, size, align, write);
     return true;
 }
 

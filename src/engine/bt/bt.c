@@ -79,6 +79,17 @@ static unsigned block_mode(const struct soft_cpu *c)
     return mode;
 }
 
+#define PART_SETS (BT_JUMP_SETS / BT_SPACE_PARTS)
+
+static void empty_jumps(struct bt_space *s)
+{
+    for (; s->touched; s->touched &= s->touched - 1)
+        memset(s->jumps.set[(unsigned)__builtin_ctzll(s->touched) * PART_SETS], 0,
+               PART_SETS * sizeof(s->jumps.set[0]));
+    bt_jump_empty(&s->jumps, 0, 0);
+    bt_jump_empty(&s->jumps, 0, 1);
+}
+
 /* The jump table of the present privilege and address space, which holds
  * nothing that is out of date. */
 static struct bt_space *present_space(struct soft_cpu *c)
@@ -88,9 +99,7 @@ static struct bt_space *present_space(struct soft_cpu *c)
 
     /* A jump table has one privilege, but blocks of one mode only. */
     if (unlikely(s->gen != c->fetch_gen) || unlikely(s->mode != bt->mode)) {
-        memset(s->jumps.target, 0, sizeof(s->jumps.target));
-        bt_jump_empty(&s->jumps, 0);
-        bt_jump_empty(&s->jumps, BT_JUMP_SECOND);
+        empty_jumps(s);
         s->gen = c->fetch_gen;
         s->mode = bt->mode;
     }
@@ -100,18 +109,14 @@ static struct bt_space *present_space(struct soft_cpu *c)
 static void enter_jump(struct soft_cpu *c, uint64_t pc, const struct tblock *b)
 {
     const struct bt *bt = bt_of(c);
-    struct bt_jumps *j = &present_space(c)->jumps;
+    struct bt_space *s = present_space(c);
+    unsigned set = bt_jump_set(pc);
+    struct bt_jump *j = s->jumps.set[set];
 
-    unsigned slot = bt_jump_slot(pc);
-
-    if (j->target[slot] != pc) {
-        j->target[slot + BT_JUMP_SECOND] = j->target[slot];
-        j->code[slot + BT_JUMP_SECOND] = j->code[slot];
-        j->saved[slot + BT_JUMP_SECOND] = j->saved[slot];
-    }
-    j->target[slot] = pc;
-    j->code[slot] = (uint64_t)(uintptr_t)(bt->rx + b->start);
-    j->saved[slot] = (uint64_t)(uintptr_t)(bt->rx + bt_saved_entry(b));
+    s->touched |= 1ULL << set / PART_SETS;
+    if (j[0].target != pc)
+        j[1] = j[0];
+    j[0] = (struct bt_jump){ .target = pc, .entry = (uint64_t)(uintptr_t)(bt->rx + bt_saved_entry(b)) };
 }
 
 /* An instruction that crosses into the next page; NULL: it cannot be fetched, or
@@ -266,15 +271,13 @@ static void prepare(struct soft_cpu *c)
 /* Blocks of the present mode at rip, or NULL: for the dispatcher. */
 static const uint8_t *present_code(struct soft_cpu *c)
 {
-    const struct bt_jumps *j = &present_space(c)->jumps;
-    unsigned slot = bt_jump_slot(soft_rip(c));
+    const struct bt_jump *j = present_space(c)->jumps.set[bt_jump_set(soft_rip(c))];
     const struct tblock *b;
     int r;
 
-    if (likely(j->target[slot] == soft_rip(c)))
-        return (const uint8_t *)(uintptr_t)j->code[slot];
-    if (j->target[slot + BT_JUMP_SECOND] == soft_rip(c))
-        return (const uint8_t *)(uintptr_t)j->code[slot + BT_JUMP_SECOND];
+    for (unsigned way = 0; way < 2; way++)
+        if (j[way].target == soft_rip(c))
+            return (const uint8_t *)(uintptr_t)bt_start_of(j[way].entry);
     b = find(c, false, &r);
     if (r)
         c->exc.vector = 0;      /* the dispatcher will raise it again */

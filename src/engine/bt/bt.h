@@ -166,11 +166,18 @@ struct tblock {
 _Static_assert(sizeof(struct tblock) == 40 && sizeof(struct site) == 8 && sizeof(struct link) == 12, "compact");
 
 /* A block that needs flags has an entry in front of its start that brings them
- * back from W_FLAGS. */
+ * back from W_FLAGS.  Starts are aligned. */
+#define BT_START_ALIGN 16
 #define BT_RESTORE_BYTES 18
 static inline uint32_t bt_saved_entry(const struct tblock *b)
 {
     return b->start - (b->needs ? BT_RESTORE_BYTES : 0);
+}
+
+/* The start that belongs to such an entry. */
+static inline uint64_t bt_start_of(uint64_t entry)
+{
+    return entry % BT_START_ALIGN ? entry + BT_RESTORE_BYTES : entry;
 }
 
 static inline struct bt_function *bt_functions(const struct tblock *b)
@@ -193,26 +200,27 @@ static inline struct second *bt_second(const struct tblock *b)
     return (struct second *)(bt_links(b) + b->nlinks);
 }
 
-/* Linear address to code.  An empty slot has the address of another slot.  What
- * was in a slot before is BT_JUMP_SECOND behind it: translated code looks there
- * when it misses, and exchanges the two. */
-#define JUMP_TABLE_BITS 12
-#define BT_JUMP_SECOND (1u << JUMP_TABLE_BITS)
-struct bt_jumps {
-    uint64_t target[2 * BT_JUMP_SECOND];
-    uint64_t code[2 * BT_JUMP_SECOND];
-    uint64_t saved[2 * BT_JUMP_SECOND];     /* the entry for flags in W_FLAGS */
+/*
+ * Linear address to code, in sets of two.  Translated code looks in the first;
+ * when it misses it looks in the second, and exchanges the two.
+ */
+#define BT_JUMP_BITS 13
+#define BT_JUMP_SETS (1u << BT_JUMP_BITS)
+struct bt_jump {
+    uint64_t target;        /* in a place that is empty, one that belongs to another set */
+    uint64_t entry;         /* for flags in W_FLAGS (bt_saved_entry) */
 };
-/* The slot of a target: bits of target + (target >> 12). */
-static inline unsigned bt_jump_slot(uint64_t target)
+struct bt_jumps {
+    struct bt_jump set[BT_JUMP_SETS][2];
+};
+static inline unsigned bt_jump_set(uint64_t target)
 {
-    return (unsigned)(target + (target >> 12)) & (BT_JUMP_SECOND - 1);
+    return (unsigned)(target + (target >> 12)) & (BT_JUMP_SETS - 1);
 }
 
-/* A slot that has no target. */
-static inline void bt_jump_empty(struct bt_jumps *j, unsigned slot)
+static inline void bt_jump_empty(struct bt_jumps *j, unsigned set, unsigned way)
 {
-    j->target[slot] = !(slot % BT_JUMP_SECOND);
+    j->set[set][way].target = !set;
 }
 
 /* Most host bytes of one guest instruction, hot and cold; and of a block. */
@@ -220,7 +228,7 @@ static inline void bt_jump_empty(struct bt_jumps *j, unsigned slot)
 #define BT_ROOM(insns) (((insns) + 2) * BT_ROOM_PER_INSN)
 _Static_assert(BT_ROOM(BT_BLOCK_MAX) <= UINT16_MAX, "places in code");
 
-#define BT_HASH_BITS 16
+#define BT_HASH_BITS 17
 /* One in so many translations is timed, since the clock costs as much as an instruction. */
 #define BT_TIMED 16
 
@@ -283,9 +291,11 @@ struct bt_parked {
 
 /* What linear addresses mean as targets of jumps: for supervisor code, and for
  * the user code of each address space that is kept. */
+#define BT_SPACE_PARTS 64
 struct bt_space {
     uint64_t gen;           /* the c->fetch_gen that it was made with; 0: to be emptied */
     unsigned mode;          /* of the blocks in it (BT_MODE_*), without the privilege */
+    uint64_t touched;       /* parts of the table that are not all empty */
     struct bt_jumps jumps;
 };
 

@@ -323,9 +323,9 @@ static void forget_jumps(struct bt *bt, unsigned region)
     for (unsigned s = 0; s < ARRAY_SIZE(bt->spaces); s++) {
         struct bt_jumps *j = &bt->spaces[s].jumps;
 
-        for (unsigned n = 0; bt->spaces[s].gen && n < ARRAY_SIZE(j->code); n++)
-            if (j->code[n] - from < bt->region_code)
-                bt_jump_empty(j, n);
+        for (unsigned n = 0; bt->spaces[s].gen && n < BT_JUMP_SETS * 2; n++)
+            if (j->set[n / 2][n % 2].entry - from < bt->region_code)
+                bt_jump_empty(j, n / 2, n % 2);
     }
 }
 
@@ -394,7 +394,7 @@ static void adapt(struct bt *bt, uint64_t executed)
     uint64_t all = bt->region_translated * TRANSLATION_COST + (executed - bt->region_began);
 
     if (again * AGAIN_PART > all)
-        bt->wanted = MIN(bt->wanted + 1, bt->nregions);
+        bt->wanted = MIN(bt->wanted + MAX(bt->wanted / 4, 1u), bt->nregions);
     bt->region_translated = bt->region_again = 0;
     bt->region_began = executed;
 }
@@ -496,7 +496,7 @@ struct tblock *bt_cache_add(struct bt *bt, const struct tblock *b, const struct 
     bt->nblocks++;
     bt->translated_bytes += (uint64_t)(end - bt->rw) - r->code_used;
     drop_filled(bt, r->code_used, (uint64_t)(end - bt->rw));
-    r->code_used = (uint32_t)align_up((uint64_t)(end - bt->rw), 16);
+    r->code_used = (uint32_t)align_up((uint64_t)(end - bt->rw), BT_START_ALIGN);
     note_again(bt, b);
     return made;
 }

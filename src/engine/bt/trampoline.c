@@ -118,42 +118,43 @@ static uint8_t *emit_slow(const struct bt *bt, struct emit *e, bt_call slow, uns
     return at;
 }
 
-/* R11 = the place of R10's slot in the jump table.  R9's low bits are 12, the shift
- * of a page. */
-static void emit_jump_slot(struct emit *e)
+#define JUMP(way, field) ((int32_t)((way) * sizeof(struct bt_jump) + offsetof(struct bt_jump, field)))
+_Static_assert(sizeof(((struct bt_jumps *)0)->set[0]) == 32, "the shift below");
+
+/* R11 = R10's set in the jump table.  R9's low bits are 12, the shift of a page. */
+static void emit_jump_set(struct emit *e)
 {
     EMIT(e, 0xc4, 0x42, 0xb3, 0xf7, 0xda);          /* shrx r11, r10, r9 */
     EMIT(e, 0x45, 0x01, 0xd3);                      /* add r11d, r10d */
-    EMIT(e, 0x41, 0x81, 0xe3);                      /* and r11d, slots - 1 */
-    emit32(e, BT_JUMP_SECOND - 1);
-    EMIT(e, 0x41, 0xc1, 0xe3, 0x03);                /* shl r11d, 3 */
+    EMIT(e, 0x41, 0x81, 0xe3);                      /* and r11d, sets - 1 */
+    emit32(e, BT_JUMP_SETS - 1);
+    EMIT(e, 0x41, 0xc1, 0xe3, 0x05);                /* shl r11d, 5 */
     emit_gs(e, 0x03, H_R11, CTX_WORD(W_JUMPS), true);   /* add r11, gs:[W_JUMPS] */
 }
 
-/* Jump if what stands `target` behind R11 is not R10. */
+/* Jump if it is not R10 that stands there. */
 static uint8_t *emit_other(struct emit *e, int32_t target)
 {
-    emit_within(e, 7 + EMIT_JCC);
+    emit_within(e, 4 + EMIT_JCC);
     emit_mem(e, 0x3b, H_R10, H_R11, -1, 0, target); /* cmp r10, [r11 + target] */
     return emit_jcc(e, 5);
 }
 
-/* R11: place in the jump table that has R10. */
+/* R11: set whose first place has R10. */
 static void emit_jump_on(struct emit *e)
 {
     EMIT(e, 0x49, 0x81, 0xe2, 0x00, 0xf0, 0xff, 0xff);  /* and r10, -4096 */
     emit_gs_store(e, H_R10, CTX_WORD(W_PAGE));
-    emit_within(e, 7);
-    EMIT(e, 0x41, 0xff, 0xa3);                      /* jmp [r11 + saved] */
-    emit32(e, offsetof(struct bt_jumps, saved));
+    emit_within(e, 4);
+    EMIT(e, 0x41, 0xff, 0x63, JUMP(0, entry));      /* jmp [r11 + entry] */
 }
 
 uint8_t *bt_emit_indirect(struct emit *e)
 {
     uint8_t *miss;
 
-    emit_jump_slot(e);
-    miss = emit_other(e, offsetof(struct bt_jumps, target));
+    emit_jump_set(e);
+    miss = emit_other(e, JUMP(0, target));
     emit_jump_on(e);
     return miss;
 }
@@ -167,21 +168,17 @@ static void emit_exchange(struct emit *e, int32_t a, int32_t b)
     emit_mem(e, 0x89, H_RAX, H_R11, -1, 0, b);
 }
 
-#define FIRST(field) ((int32_t)offsetof(struct bt_jumps, field))
-#define SECOND(field) (FIRST(field) + (int32_t)(BT_JUMP_SECOND * 8))
-
 /* R10: target.  Look in the second place. */
 static void emit_second(struct emit *e)
 {
     uint8_t *miss;
 
-    emit_jump_slot(e);
-    miss = emit_other(e, SECOND(target));
+    emit_jump_set(e);
+    miss = emit_other(e, JUMP(1, target));
     emit_gs_store(e, H_RAX, CTX_WORD(W_RAX));
     emit_gs_store(e, H_RCX, CTX_WORD(W_RCX));
-    emit_exchange(e, FIRST(target), SECOND(target));
-    emit_exchange(e, FIRST(code), SECOND(code));
-    emit_exchange(e, FIRST(saved), SECOND(saved));
+    emit_exchange(e, JUMP(0, target), JUMP(1, target));
+    emit_exchange(e, JUMP(0, entry), JUMP(1, entry));
     emit_gs_load(e, H_RAX, CTX_WORD(W_RAX));
     emit_gs_load(e, H_RCX, CTX_WORD(W_RCX));
     emit_jump_on(e);

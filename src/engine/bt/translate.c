@@ -308,7 +308,7 @@ static struct tblock *finish(struct translation *t, uint32_t version, const stru
                             .offset = (uint16_t)t->offset, .mode = (uint16_t)t->mode, .n = (uint8_t)t->n,
                             .needs = (uint16_t)t->items[0].live, .crosses = second != NULL };
     if (t->b.needs)
-        t->b.start += (uint32_t)align_up(BT_RESTORE_BYTES, 16);
+        t->b.start += (uint32_t)align_up(BT_RESTORE_BYTES, BT_START_ALIGN);
     t->start = bt->rw + t->b.start;
     /* The kernel is large and accesses little that is not aligned. */
     t->e = (struct emit){ .p = t->start, .end = t->start + BT_ROOM(t->n), .hashed = bt->hashed,
