@@ -346,5 +346,5 @@ void mem_code_written_slow(struct mem *mem, uint64_t page, unsigned offset, unsi
     }
     page_unlock(p);
     if (hit && mem->code_changed)
-        mem->code_changed(mem->code_opaque);
+        mem->code_changed(mem->code_opaque, page);
 }

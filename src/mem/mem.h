@@ -48,7 +48,7 @@ struct mem {
     /* Counts changes of code on any page; engines may poll it. */
     _Atomic uint64_t code_changes;
     /* Called after such a change, on the writer's thread; NULL: nobody asks. */
-    void (*code_changed)(void *opaque);
+    void (*code_changed)(void *opaque, uint64_t page);
     void *code_opaque;
     /* Called for each write by somebody else than an engine; NULL: nobody asks. */
     void (*written)(void *opaque, uint64_t gpa, size_t len);

@@ -185,15 +185,12 @@ static void evict(struct soft_cpu *c)
 static void catch_up(struct soft_cpu *c)
 {
     struct bt *bt = bt_of(c);
-    uint64_t changes = atomic_load(&c->vm->mem->code_changes);
 
     bt->mode = block_mode(c) & ~BT_MODE_USER;
     if (unlikely(c->vm->stress == STRESS_EVICT))
         evict(c);
-    if (unlikely(bt->changes != changes)) {
-        bt->changes = changes;
+    if (unlikely(atomic_load(&c->code_changed)) && atomic_exchange(&c->code_changed, false))
         bt_drop_stale(c);
-    }
 }
 
 /* 32-bit protected mode where only FS and GS may have a base or a limit. */
@@ -621,13 +618,16 @@ static int probe(char *why, int why_size)
 }
 
 /* Somebody wrote to code: vCPUs look at the versions before their next block. */
-static void code_changed(void *opaque)
+static void code_changed(void *opaque, uint64_t page)
 {
     struct soft_vm *vm = opaque;
 
     for (unsigned n = 0; n < vm->ncpus; n++)
-        if (vm->cpus[n])
+        if (vm->cpus[n]) {
+            code_pages_add(&vm->cpus[n]->changed, page);
+            atomic_store(&vm->cpus[n]->code_changed, true);
             atomic_fetch_or(&vm->cpus[n]->attention, ATT_CHANGED);
+        }
 }
 
 static int vm_create(struct engine_vm **vm, const struct engine_config *config, char *err, int err_size)

@@ -244,6 +244,7 @@ struct bt_region {
     unsigned nblocks;
     bool open;
     uint64_t age;           /* when it began to be filled */
+    struct code_pages pages;  /* that its blocks were made from */
 };
 /* Keys of blocks that were evicted, by hash. */
 #define BT_GHOST_BITS 16
@@ -321,7 +322,6 @@ struct bt {
     struct bt_lowered lowered[1 << BT_LOWERED_BITS];
     struct bt_space spaces[2 * (1 + ASID_MAX)];     /* of 64-bit code, then of 32-bit code */
     unsigned mode;          /* BT_MODE_* of the present blocks, without the privilege */
-    uint64_t changes;       /* mem->code_changes seen */
     int (*enter)(struct soft_cpu *c, const uint8_t *code);
     uint8_t *leave, *out, *link, *record;       /* writable addresses, for emission */
     uint8_t *miss;
@@ -380,7 +380,7 @@ struct tblock *bt_lookup(struct soft_cpu *c, uint64_t page, unsigned offset, uns
 struct tblock *bt_lookup_crossing(struct soft_cpu *c, uint64_t page, uint64_t page2, unsigned offset,
                                   unsigned mode);
 bool bt_is_stale(const struct mem *mem, const struct tblock *b);
-/* Pages whose code was written: make their translations unreachable. */
+/* Pages whose code was written (c->changed): make their translations unreachable. */
 void bt_drop_stale(struct soft_cpu *c);
 /* The block whose code is at this offset, or NULL. */
 const struct tblock *bt_block_at(const struct bt *bt, uint64_t offset);

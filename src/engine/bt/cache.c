@@ -493,6 +493,9 @@ struct tblock *bt_cache_add(struct bt *bt, const struct tblock *b, const struct 
     *head = r->meta_used;
     *(order_of(bt, bt->region) - r->nblocks++) = r->meta_used;
     r->meta_used = (uint32_t)align_up((uint64_t)(p - bt->meta), BT_META_ALIGN);
+    code_pages_add(&r->pages, b->page);
+    if (b->crosses)
+        code_pages_add(&r->pages, second->page);
     bt->nblocks++;
     bt->translated_bytes += (uint64_t)(end - bt->rw) - r->code_used;
     drop_filled(bt, r->code_used, (uint64_t)(end - bt->rw));
@@ -523,17 +526,37 @@ static void drop_block(struct bt *bt, struct tblock *b)
     bt->invalidated++;
 }
 
-void bt_drop_stale(struct soft_cpu *c)
+static void drop_stale_in(struct soft_cpu *c, unsigned region, const struct code_pages *changed)
 {
     struct bt *bt = bt_of(c);
 
-    for (unsigned r = 0; r < bt->nregions; r++)
-        for (unsigned n = 0; n < bt->regions[r].nblocks; n++) {
-            struct tblock *b = block_of(bt, r, n);
+    for (unsigned n = 0; n < bt->regions[region].nblocks; n++) {
+        struct tblock *b = block_of(bt, region, n);
 
-            if (!b->stale && bt_is_stale(c->vm->mem, b))
-                drop_block(bt, b);
-        }
+        if ((code_pages_have(changed, b->page) || b->crosses) && !b->stale && bt_is_stale(c->vm->mem, b))
+            drop_block(bt, b);
+    }
+}
+
+static bool intersect(const struct code_pages *a, const struct code_pages *b)
+{
+    for (unsigned w = 0; w < ARRAY_SIZE(a->words); w++)
+        if (atomic_load_explicit(&a->words[w], memory_order_relaxed) &
+            atomic_load_explicit(&b->words[w], memory_order_relaxed))
+            return true;
+    return false;
+}
+
+void bt_drop_stale(struct soft_cpu *c)
+{
+    struct bt *bt = bt_of(c);
+    struct code_pages changed;
+
+    for (unsigned w = 0; w < ARRAY_SIZE(changed.words); w++)
+        changed.words[w] = atomic_exchange(&c->changed.words[w], 0);
+    for (unsigned r = 0; r < bt->nregions; r++)
+        if (bt->regions[r].nblocks && intersect(&changed, &bt->regions[r].pages))
+            drop_stale_in(c, r, &changed);
     bt_jumps_clear(bt);
 }
 

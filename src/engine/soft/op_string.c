@@ -127,11 +127,34 @@ static void copy_run(uint8_t *d, const uint8_t *s, uint64_t bytes, unsigned size
         memmove(d + n, s + n, size);
 }
 
-static int movs_run(struct string_op *s, uint64_t *n)
+/*
+ * The first element of a run whose pages the TLB does not know both.  It may
+ * never do, since they can have the same place there: the pointers are looked
+ * up one by one, and both are good if nothing was dropped in between.
+ */
+static int movs_first(struct string_op *s, uint64_t src, uint64_t dst, const uint8_t **p, uint8_t **q)
 {
     struct soft_cpu *c = s->c;
     unsigned size = s->i->osize;
-    uint64_t src, dst, v;
+    uint64_t drops, v;
+    int r = load(c, src, size, &v);
+
+    if (r)
+        return r;
+    drops = c->drops;
+    *p = tlb_read_ptr(c, src, size);
+    r = soft_write(c, dst, size, v);
+    *q = tlb_write_ptr(c, dst, size);
+    if (c->drops != drops)
+        *p = NULL;
+    return r;
+}
+
+static int movs_run(struct string_op *s, uint64_t *n)
+{
+    struct soft_cpu *c = s->c;
+    unsigned size = s->i->osize, first = 0;
+    uint64_t src, dst;
     const uint8_t *p;
     uint8_t *q;
     int r;
@@ -140,14 +163,18 @@ static int movs_run(struct string_op *s, uint64_t *n)
         return r;
     p = tlb_read_ptr(c, src, size);
     q = tlb_write_ptr(c, dst, size);
-    if (p && q) {
-        *n = MIN(run_length(s, s->i->seg, src), run_length(s, SEG_ES, dst));
-        copy_run(q, p, *n * size, size);
-        return 0;
+    if (!p || !q) {
+        r = movs_first(s, src, dst, &p, &q);
+        if (r)
+            return r;
+        first = size;
     }
     *n = 1;
-    r = load(c, src, size, &v);
-    return r ? r : soft_write(c, dst, size, v);
+    if (p && q) {
+        *n = MIN(run_length(s, s->i->seg, src), run_length(s, SEG_ES, dst));
+        copy_run(q + first, p + first, *n * size - first, size);
+    }
+    return 0;
 }
 
 int op_movs(struct soft_cpu *c, const struct insn *i)

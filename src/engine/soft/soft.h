@@ -233,6 +233,22 @@ struct soft_tables {
     void (*revoke_all)(struct soft_cpu *c);
 };
 
+/* Such a set of guest pages, which any thread may add to. */
+#define CODE_PAGES_BITS 4096
+struct code_pages {
+    _Atomic uint64_t words[CODE_PAGES_BITS / 64];
+};
+
+static inline void code_pages_add(struct code_pages *s, uint64_t page)
+{
+    atomic_fetch_or(&s->words[page % CODE_PAGES_BITS / 64], 1ULL << page % 64);
+}
+
+static inline bool code_pages_have(const struct code_pages *s, uint64_t page)
+{
+    return atomic_load_explicit(&s->words[page % CODE_PAGES_BITS / 64], memory_order_relaxed) >> page % 64 & 1;
+}
+
 struct soft_cpu {
     /* hot */
     uint64_t gpr[20];           /* 16: rip; 17: always 0; 18: scratch; 19: GPR_STEP_VALUE */
@@ -263,6 +279,9 @@ struct soft_cpu {
      * only valid above and in fpu, lapic is the APIC's own */
     struct vcpu_state s;
     struct soft_fpu fpu;
+    /* Of the translator: pages whose code was written since it last looked. */
+    struct code_pages changed;
+    atomic_bool code_changed;   /* there are some */
     struct soft_exc exc;
     struct soft_exc delivering; /* the event under delivery, for #DF */
     bool in_delivery;
