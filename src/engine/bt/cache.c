@@ -35,7 +35,8 @@
 #define DROP_STEP (128 * KiB)
 #define DROP_TOUCHED 256
 /* One more region if translating again what had been evicted takes this part of
- * the time: an instruction is translated in the time of so many others. */
+ * the time (and two with twice as many, and so on): an instruction is
+ * translated in the time of so many others. */
 #define AGAIN_PART 6
 #define TRANSLATION_COST 1000
 /* Most bytes that belong to a block of so many instructions. */
@@ -394,7 +395,7 @@ static void adapt(struct bt *bt, uint64_t executed)
     uint64_t all = bt->region_translated * TRANSLATION_COST + (executed - bt->region_began);
 
     if (again * AGAIN_PART > all)
-        bt->wanted = MIN(bt->wanted + MAX(bt->wanted / 4, 1u), bt->nregions);
+        bt->wanted = MIN(bt->wanted + MAX(bt->wanted / bt->base, 1u), bt->nregions);
     bt->region_translated = bt->region_again = 0;
     bt->region_began = executed;
 }

@@ -10,7 +10,9 @@
 
 static uint64_t scale(const struct soft_vm *vm, uint64_t ns)
 {
-    return mul_div(ns, vm->model->tsc_hz, NSEC_PER_SEC);
+    const uint64_t hz = vm->model->tsc_hz;
+
+    return hz == NSEC_PER_SEC ? ns : mul_div(ns, hz, NSEC_PER_SEC);
 }
 
 uint64_t soft_tsc_at(struct soft_cpu *c, uint64_t ns)
