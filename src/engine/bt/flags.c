@@ -62,8 +62,9 @@ void bt_flag_effects(struct item *i)
     /* POPF may fault with the flags that were. */
     if (i->kind == K_SYSTEM && uses_all_flags(i->z.mnemonic))
         i->reads = X86_FLAGS_ARITH;
-    /* FCOMI leaves flags alone if its exception is not masked, which shows later. */
-    if (i->kind == K_X87)
+    /* Comparisons leave flags alone if their exception is not masked: that of
+     * FCOMI shows later, and those of COMISS and the like have no access that faults. */
+    if (i->kind == K_X87 || (i->kind == K_SIMD && i->z.cpu_flags->modified & X86_FLAGS_ARITH))
         i->kills = 0;
     /* A count of 0 changes nothing. */
     if (is_shift(i) && !fixed_count(i)) {

@@ -14,17 +14,17 @@ static uint64_t total(const struct bt_calls *k)
     return k->always + k->missed;
 }
 
-/* The mnemonic with the most calls below a limit; ties by number. */
-static int next_below(const struct bt *bt, uint64_t limit, int after)
+/* The mnemonic with the most calls below a limit, or BT_MNEMONICS; ties by number. */
+static unsigned next_below(const struct bt *bt, uint64_t limit, unsigned after)
 {
-    int best = -1;
+    unsigned best = BT_MNEMONICS;
 
-    for (int n = 0; n < BT_MNEMONICS; n++) {
+    for (unsigned n = 0; n < BT_MNEMONICS; n++) {
         uint64_t t = total(&bt->calls[n]);
 
         if (!t || t > limit || (t == limit && n <= after))
             continue;
-        if (best < 0 || t > total(&bt->calls[best]))
+        if (best == BT_MNEMONICS || t > total(&bt->calls[best]))
             best = n;
     }
     return best;
@@ -33,13 +33,13 @@ static int next_below(const struct bt *bt, uint64_t limit, int after)
 void bt_calls_info(const struct bt *bt, FILE *f)
 {
     uint64_t limit = UINT64_MAX;
-    int n = -1;
+    unsigned n = 0;
 
     for (unsigned row = 0; row < TOP; row++) {
         const struct bt_calls *k;
 
         n = next_below(bt, limit, n);
-        if (n < 0)
+        if (n == BT_MNEMONICS)
             return;
         k = &bt->calls[n];
         limit = total(k);
