@@ -241,16 +241,21 @@ static inline void emit_bytes(struct emit *e, const void *bytes, unsigned n)
  */
 static inline void emit_within(struct emit *e, unsigned n)
 {
-    static const uint8_t nops[9][9] = {
-        { 0x90 }, { 0x66, 0x90 }, { 0x0f, 0x1f, 0x00 }, { 0x0f, 0x1f, 0x40 }, { 0x0f, 0x1f, 0x44 },
-        { 0x66, 0x0f, 0x1f, 0x44 }, { 0x0f, 0x1f, 0x80 }, { 0x0f, 0x1f, 0x84 }, { 0x66, 0x0f, 0x1f, 0x84 },
+    static const uint8_t nops[10][9] = {
+        [1] = { 0x90 }, [2] = { 0x66, 0x90 }, [3] = { 0x0f, 0x1f, 0x00 }, [4] = { 0x0f, 0x1f, 0x40 },
+        [5] = { 0x0f, 0x1f, 0x44 }, [6] = { 0x66, 0x0f, 0x1f, 0x44 }, [7] = { 0x0f, 0x1f, 0x80 },
+        [8] = { 0x0f, 0x1f, 0x84 }, [9] = { 0x66, 0x0f, 0x1f, 0x84 },
     };
-    unsigned at = (unsigned)((uintptr_t)e->p & 31), left = 32 - at;
+    unsigned left = 32 - ((unsigned)(uintptr_t)e->p & 31);
 
-    if (at + n < 32)
+    if (n < left)
         return;
-    for (; left; left -= MIN(left, 9u))
-        emit_bytes(e, nops[MIN(left, 9u) - 1], MIN(left, 9u));
+    while (left) {
+        unsigned size = MIN(left, 9u);
+
+        emit_bytes(e, nops[size], size);
+        left -= size;
+    }
 }
 
 #define EMIT(e, ...)                                                           \
