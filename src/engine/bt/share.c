@@ -170,19 +170,18 @@ static void add(struct translation *t, struct open *o, unsigned n, const struct 
 /* What the item does to the registers that accesses go through. */
 static void follow(struct translation *t, struct open *open, const struct item *i, unsigned *by_item)
 {
-    bool moved[16] = { false };
-
-    for (unsigned r = 0; r < 16; r++) {
+    for (unsigned n = 0; n < i->z.operand_count; n++) {
+        unsigned r;
         int64_t by;
 
-        if (open[r].first >= 0 && moves_by(i, r, t->word, &by)) {
+        if (!(i->op[n].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) || !is_gpr(&i->op[n]))
+            continue;
+        r = bt_reg(&i->op[n]);
+        if (open[r].first >= 0 && moves_by(i, r, t->word, &by))
             open[r].moved += by;
-            moved[r] = true;
-        }
+        else
+            close(t, &open[r], by_item, r);
     }
-    for (unsigned n = 0; n < i->z.operand_count; n++)
-        if (is_gpr(&i->op[n]) && (i->op[n].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) && !moved[bt_reg(&i->op[n])])
-            close(t, &open[bt_reg(&i->op[n])], by_item, bt_reg(&i->op[n]));
 }
 
 void bt_share(struct translation *t)
