@@ -120,15 +120,36 @@ static void emit_fetch(struct translation *t, struct item *i, unsigned reg, cons
     emit_mem_w(&t->e, 0x8b, reg, (int)at->base, (int)at->index, 0, at->disp, !t->e.code32);
 }
 
-static void push_down(struct translation *t)
+/* An access of the stack that has the shared probe, has no use for RSP itself,
+ * and knows t->stack? */
+static bool only_moves(const struct item *i, int shared)
 {
-    add_rsp(t, -(int32_t)t->word);
+    bool operand = i->kind == K_PUSH_REG || i->kind == K_POP;
+
+    return i->shared >= 0 && i->shared == shared && !(operand && bt_reg(&i->op[0]) == H_RSP) &&
+           (operand || i->kind == K_PUSH_IMM || i->kind == K_RET);
+}
+
+/* Push or pop.  Where more of them follow RSP waits, since none of them can
+ * fault: their probe is behind them. */
+static void move_stack(struct translation *t, const struct item *i, int32_t by)
+{
+    t->stack += by;
+    if (i + 1 < t->items + t->n && i->shared >= 0 && only_moves(i + 1, i->shared))
+        return;
+    add_rsp(t, t->stack);
+    t->stack = 0;
+}
+
+static void push_down(struct translation *t, const struct item *i)
+{
+    move_stack(t, i, -(int32_t)t->word);
 }
 
 /* The top of the stack after a push. */
 static void emit_stack_top(struct translation *t, struct item *i, struct place *at)
 {
-    bt_emit_stack(t, i, H_RSP, -(int32_t)t->word, true, at);
+    bt_emit_stack(t, i, H_RSP, t->stack - (int32_t)t->word, true, at);
 }
 
 /* Push a word of the context: the value behind R11 must wait for the probe. */
@@ -140,7 +161,7 @@ static void push_context(struct translation *t, struct item *i, int32_t word)
     bt_emit_free_r11(t, &at);
     emit_gs_load(&t->e, H_R11, word);
     emit_store(t, i, H_R11, &(struct place){ .base = H_R10, .index = H_RSP });
-    push_down(t);
+    push_down(t, i);
 }
 
 static void push_imm(struct translation *t, struct item *i)
@@ -154,7 +175,7 @@ static void push_imm(struct translation *t, struct item *i)
     emit8(e, 0xc7);                             /* mov qword or dword [at], imm32 */
     emit_sib(e, 0, at.base, at.index, at.disp);
     emit32(e, (uint32_t)i->op[0].imm.value.u);
-    push_down(t);
+    push_down(t, i);
 }
 
 static void push_reg(struct translation *t, struct item *i)
@@ -168,7 +189,7 @@ static void push_reg(struct translation *t, struct item *i)
     }
     emit_stack_top(t, i, &at);
     emit_store(t, i, reg, &at);
-    push_down(t);
+    push_down(t, i);
 }
 
 static void push_mem(struct translation *t, struct item *i)
@@ -189,7 +210,7 @@ static void pop(struct translation *t, struct item *i)
     unsigned reg = bt_reg(&i->op[0]);
     struct place at;
 
-    bt_emit_stack(t, i, H_RSP, 0, false, &at);
+    bt_emit_stack(t, i, H_RSP, t->stack, false, &at);
     if (bt_in_context(reg)) {
         emit_fetch(t, i, H_R10, &at);
         emit_gs_store(&t->e, H_R10, CTX_GPR(reg));
@@ -197,7 +218,7 @@ static void pop(struct translation *t, struct item *i)
         emit_fetch(t, i, reg, &at);
     }
     if (reg != H_RSP)
-        add_rsp(t, (int32_t)t->word);
+        move_stack(t, i, (int32_t)t->word);
 }
 
 static void leave(struct translation *t, struct item *i)
@@ -246,7 +267,7 @@ static void push_return(struct translation *t, struct item *i)
     emit_gs_load(e, H_R11, CTX_WORD(W_PAGE));
     emit_lea_code(e, H_R11, H_R11, -1, 0, (int32_t)behind(i));
     emit_store(t, i, H_R11, &(struct place){ .base = H_R10, .index = H_RSP });
-    push_down(t);
+    push_down(t, i);
 }
 
 /* R10 = target of an indirect branch; false: by function. */
@@ -292,9 +313,9 @@ static void ret(struct translation *t, struct item *i, unsigned n)
 {
     struct place at;
 
-    bt_emit_stack(t, i, H_RSP, 0, false, &at);
+    bt_emit_stack(t, i, H_RSP, t->stack, false, &at);
     emit_fetch(t, i, H_R10, &at);
-    add_rsp(t, (int32_t)t->word + (int32_t)(uint16_t)i->insn.imm);
+    move_stack(t, i, (int32_t)t->word + (int32_t)(uint16_t)i->insn.imm);
     exit_indirect(t, i, n);
 }
 

@@ -107,6 +107,7 @@ struct translation {
     /* emission */
     bool saved;                 /* the guest's flags are in W_FLAGS, the host's are not its */
     int held;                   /* shared probe whose addend is in R11, or -1 */
+    int32_t stack;              /* what RSP is still to be moved by (branch.c) */
 };
 
 static inline bool bt_in_context(unsigned r)

@@ -174,6 +174,7 @@ static void emit_block(struct translation *t)
 
     t->saved = false;
     t->held = -1;
+    t->stack = 0;
     t->b.body = bt_place(t, t->e.p);
     if (t->c->tape && t->c->tape->blocks)
         emit_record(t, t->items[0].live ? X86_FLAGS_ARITH : 0);
