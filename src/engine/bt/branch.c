@@ -65,9 +65,9 @@ void bt_emit_exit(struct translation *t, struct item *i, unsigned n, int64_t tar
 
     emit_count(t, n);
     if (in_page(target) && t->b.nlinks < BT_LINKS) {
-        emit_within(e, EMIT_JMP);
         unsigned flags = plain ? LINK_PLAIN : target <= i->offset ? LINK_BACK : 0;
 
+        emit_within(e, EMIT_JMP);
         t->links[t->b.nlinks++] = (struct link){ .patch = bt_place(t, emit_jmp(e)),
                                                  .target = (uint16_t)((unsigned)target | flags) };
         return;

@@ -335,7 +335,7 @@ struct tblock *bt_translate(struct soft_cpu *c, const struct ftlb_entry *page, u
     uint32_t version = 0;
 
     *crosses = false;
-    if (!bt_cache_room(c, 1))    
+    if (!bt_cache_room(c, 1))
         return NULL;
     begin(c, page, offset, mode);
     return prepare(t, &version, crosses) ? finish(t, version, NULL) : NULL;
@@ -348,7 +348,7 @@ struct tblock *bt_translate_crossing(struct soft_cpu *c, const struct ftlb_entry
     uint32_t version[2];
     struct second second = { .page = (uint32_t)page2->page };
 
-    if (!bt_cache_room(c, 1))    
+    if (!bt_cache_room(c, 1))
         return NULL;
     begin(c, page, offset, mode);
     if (!prepare_crossing(t, page2, version))
