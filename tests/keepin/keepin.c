@@ -53,6 +53,8 @@ static void note_what_may_change(void)
     pages_may_change(m->code, (m->ram_size >> MEM_PAGE_SHIFT) * sizeof(*m->code));
     pages_may_change(st.vm, malloc_usable_size(st.vm));
     pages_may_change((void *)&cpu(1)->attention, sizeof(cpu(1)->attention));
+    pages_may_change(&cpu(1)->changed, sizeof(cpu(1)->changed));
+    pages_may_change((void *)&cpu(1)->code_changed, sizeof(cpu(1)->code_changed));
     heap_may_change(bt);
     heap_may_change(bt->scratch);
     heap_may_change(bt->parked);
