@@ -528,8 +528,9 @@ void guest_main(void)
 	apic_enable();
 	timer();
 	priorities();
-	errors();
+	/* KVM keeps an illegal vector in IRR, and while one waits there is no offer. */
 	pv_eoi();
+	errors();
 	n_cpus = smp_start();
 	topic("SDM 3A 8.4.4: INIT, SIPI, SIPI");
 	check_range("processors", n_cpus, 2, CPUS_MAX);
