@@ -111,9 +111,9 @@ static void emit_generic_reg(struct translation *t, struct item *i)
         emit_gs_load(e, H_R11, CTX_GPR(reg));
         t->held = -1;
     }
+    keep_pair(t, i, i->insn.len + 1u);
     if (may_trap(i))
         bt_emit_trap(t, i);
-    keep_pair(t, i, i->insn.len + 1u);
     emit_identity(e, i, NULL, host_rm, host_reg);
     if (bt_in_context(rm) && (writes(i, ZYDIS_OPERAND_ENCODING_MODRM_RM) ||
                               (same && writes(i, ZYDIS_OPERAND_ENCODING_MODRM_REG))))
