@@ -152,6 +152,103 @@ static void more_rights(void)
 	}
 }
 
+#ifdef __x86_64__
+#define CALLS 50u
+extern char snippets_start[], snippets_end[];
+u64 kernel_calls, *kernel_entry;
+
+/* A program calls the kernel many times and reads its page after each; each
+ * side does something more.  The kernel has a stack of its own. */
+#define PROGRAM(user, kernel)						\
+	CODE("mov $50, %ebp; 3: syscall; add (%rbx), %rdi; dec %ebp; jnz 3b;" \
+	     user "; jmp 4f;"						\
+	     "1: mov %rsp, %r12; lea stack0+4096, %rsp; incq kernel_calls;" \
+	     kernel "; mov %r12, %rsp; sysretq; 4: nop")
+
+static void program(const char *name, const struct code *c, u64 mask, uptr flags, unsigned vec, uptr err, uptr cr2)
+{
+	struct try t = { .name = name, .code = c, .vec = vec, .err = err, .cr2 = cr2, .ring = 3, .changes = true,
+			 .any_ip = true, .in.bx = VA, .in.flags = flags };
+
+	wrmsr(MSR_LSTAR, c->at);
+	wrmsr(MSR_FMASK, mask);
+	for (unsigned n = 0; n < 4; n++)
+		run(&t);
+	kernel_calls = 0;
+	t.in.di = 0;
+	expect(&t);
+}
+
+static void user_page(u64 flags)
+{
+	page_map(&pt, VA, (uptr)frame, flags);
+}
+
+static void allowed_calls(const char *name, const struct code *c, u64 mask, uptr flags)
+{
+	program(name, c, mask, flags, VEC_DONE, 0, 0);
+	CHECK_EQ("the kernel was called", kernel_calls, CALLS);
+	CHECK_EQ("the program read its page", trap.s.di, CALLS * *(u64 *)frame);
+	CHECK_EQ("at ring 3", trap.s.cs & 3, 3);
+	CHECK_EQ("its stack is the same", trap.s.sp, (uptr)stack3 + STACK_SIZE - 256);
+}
+
+static void calls_under_smap(const struct code *plain)
+{
+	const struct code *reads = PROGRAM("", "add (%rbx), %rax");
+
+	if (!has7b(20)) {
+		skip("system calls with SMAP", "not in CPUID");
+		return;
+	}
+	allowed_calls("the kernel reads a user page without SMAP", reads, FL_AC, FL_AC);
+	cr4_write(cr4_read() | CR4_SMAP);
+	program("with SMAP it may not", reads, FL_AC, FL_AC, VEC_PF, PF_P, VA);
+	CHECK_EQ("at the first call", kernel_calls, 1);
+	allowed_calls("with an AC that SYSCALL leaves it may", reads, 0, FL_AC);
+	program("without AC not", reads, 0, 0, VEC_PF, PF_P, VA);
+	allowed_calls("behind STAC it may", PROGRAM("", "stac; add (%rbx), %rax; clac"), FL_AC, 0);
+	allowed_calls("a kernel that does not read it", plain, FL_AC, FL_AC);
+	cr4_write(cr4_read() & ~CR4_SMAP);
+}
+
+static void system_calls(void)
+{
+	const u64 user = P | PTE_U | PTE_W;
+	const struct code *plain = PROGRAM("", "");
+	u64 efer = rdmsr(MSR_EFER);
+
+	topic("SDM 2B SYSCALL, SYSRET; 3A 4.6: rights on both sides");
+	for (uptr p = (uptr)snippets_start & ~4095ul; p < (uptr)snippets_end; p += 4096)
+		page_map(&pt, p, p, user);
+	for (uptr p = (uptr)stack3; p < (uptr)stack3 + STACK_SIZE; p += 4096)
+		page_map(&pt, p, p, user);
+	user_page(user);
+	kernel_entry = page_entry(&pt, VA, 1);
+	*(u64 *)frame = 3;
+	wrmsr(MSR_EFER, efer | EFER_SCE);
+	wrmsr(MSR_STAR, (u64)(SEL_UCODE32 | 3) << 48 | (u64)SEL_KCODE << 32);
+	allowed_calls("system calls", plain, FL_IF, 0);
+	program("the program may not read the kernel's", PROGRAM("mov kernel_calls, %rax", ""), 0, 0, VEC_PF, PF_P | PF_U,
+		(uptr)&kernel_calls);
+	CHECK_EQ("behind its calls", kernel_calls, CALLS);
+	allowed_calls("a kernel that loads CR3", PROGRAM("", "mov %cr3, %rax; mov %rax, %cr3"), 0, 0);
+	allowed_calls("a kernel that flushes the page", PROGRAM("", "invlpg (%rbx)"), 0, 0);
+	program("a kernel that takes the page away",
+		PROGRAM("", "mov kernel_entry, %rax; andq $-2, (%rax); invlpg (%rbx)"), 0, 0, VEC_PF, PF_U, VA);
+	CHECK_EQ("at the first call", kernel_calls, 1);
+	user_page(user);
+	program("SYSRET with TF", PROGRAM("", "or $0x100, %r11"), 0, 0, VEC_DB, 0, 0);
+	CHECK_EQ("is a trap behind one instruction", kernel_calls, 1);
+	allowed_calls("SYSRET with AC", PROGRAM("", "or $0x40000, %r11"), FL_AC, 0);
+	calls_under_smap(plain);
+	wrmsr(MSR_EFER, efer & ~(u64)EFER_SCE);
+	program("SYSCALL without SCE", plain, 0, 0, VEC_UD, 0, 0);
+	wrmsr(MSR_EFER, efer);
+	user_page(0);
+}
+#endif
+
 #ifndef __x86_64__
 static void paging(void)
 {
@@ -187,6 +284,9 @@ void guest_main(void)
 	no_execute();
 	frame[0] = 0xc3;
 	more_rights();
+#ifdef __x86_64__
+	system_calls();
+#endif
 #ifndef __x86_64__
 	paging();
 #endif

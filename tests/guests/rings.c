@@ -401,6 +401,10 @@ static void syscall(void)
 	TRAP("sysretq drops RF and VM", VEC_DONE, 0,
 	     "mov $9f, %ecx; lea stack3+512, %rsp; sysretq; 9: nop",
 	     .in.r11 = 0x202 | FL_RF | FL_VM, .any_ip = true);
+	TRAP("sysretq takes no reserved bits", VEC_DONE, 0,
+	     "mov $9f, %ecx; lea stack3+512, %rsp; sysretq; 9: pushf; pop %rax",
+	     .in.r11 = 0x8228, .any_ip = true);
+	CHECK_EQ("sysretq, flags on the stack", trap.s.ax, 0x202);
 	TRAP("sysretl", VEC_DONE, 0,
 	     "mov $9f, %ecx; lea stack3+512, %rsp; sysretl;"
 	     ".code32; 9: mov $-1, %eax; .byte 0x48; nop; .code64",

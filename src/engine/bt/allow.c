@@ -350,6 +350,9 @@ enum kind bt_classify(const struct soft_cpu *c, const struct item *i, unsigned m
     case ZYDIS_MNEMONIC_PUSH:
     case ZYDIS_MNEMONIC_POP:
         return classify_stack(i, code32);
+    case ZYDIS_MNEMONIC_SYSCALL:
+    case ZYDIS_MNEMONIC_SYSRET:
+        return bt_syscall_kind(i, mode);
     default:
         break;
     }

@@ -23,6 +23,12 @@ static void look_up(struct translation *t, uint32_t site)
     t->saved = false;
 }
 
+void bt_emit_jump(struct translation *t, unsigned n)
+{
+    emit_count(t, n);
+    look_up(t, 0);
+}
+
 /* R10: target.  The site lets the dispatcher take back a branch whose target
  * is not canonical. */
 static void exit_indirect(struct translation *t, struct item *i, unsigned n)

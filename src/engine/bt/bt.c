@@ -90,20 +90,25 @@ static void empty_jumps(struct bt_space *s)
     bt_jump_empty(&s->jumps, 0, 1);
 }
 
-/* The jump table of the present privilege and address space, which holds
- * nothing that is out of date. */
-static struct bt_space *present_space(struct soft_cpu *c)
+/* The jump table of a privilege, for user code of the present address space.  It
+ * holds nothing that is out of date: gen is that of its code now. */
+static struct bt_space *space_of(struct soft_cpu *c, bool user, uint64_t gen)
 {
     const struct bt *bt = bt_of(c);
-    struct bt_space *s = &bt_of(c)->spaces[(c->code64 ? 0 : 1 + ASID_MAX) + (c->cpl == 3 ? 1 + c->asid_slot : 0)];
+    struct bt_space *s = &bt_of(c)->spaces[(c->code64 ? 0 : 1 + ASID_MAX) + (user ? 1 + c->asid_slot : 0)];
 
     /* A jump table has one privilege, but blocks of one mode only. */
-    if (unlikely(s->gen != c->fetch_gen) || unlikely(s->mode != bt->mode)) {
+    if (unlikely(s->gen != gen) || unlikely(s->mode != bt->mode)) {
         empty_jumps(s);
-        s->gen = c->fetch_gen;
+        s->gen = gen;
         s->mode = bt->mode;
     }
     return s;
+}
+
+static struct bt_space *present_space(struct soft_cpu *c)
+{
+    return space_of(c, c->cpl == 3, c->fetch_gen);
 }
 
 static void enter_jump(struct soft_cpu *c, uint64_t pc, const struct tblock *b)
@@ -248,13 +253,25 @@ static void note_base(struct soft_cpu *c, unsigned word, const struct seg_state 
     c->words[word + 1] = seg_is_unlimited(s) ? 0 : NO_ADDRESS;
 }
 
+/* What STAC and CLAC (system.c), SYSCALL and SYSRET (syscall.c) go over to. */
+static void note_sides(struct soft_cpu *c)
+{
+    uint64_t kernel = c->shared.fetch_gen, user = c->asids[c->asid_slot].fetch_gen;
+
+    note_view(c, W_AC_VIEWS, c->tlbs[c->s.cr4 & CR4_SMAP ? VIEW_KERNEL : VIEW_KERNEL_AC]);
+    note_view(c, W_AC_VIEWS + 3, c->tlbs[VIEW_KERNEL_AC]);
+    note_view(c, W_USER_VIEW, c->tlbs[VIEW_USER + c->asid_slot]);
+    c->words[W_KERNEL_GEN] = kernel;
+    c->words[W_USER_GEN] = user;
+    c->words[W_KERNEL_JUMPS] = (uint64_t)(uintptr_t)&space_of(c, false, kernel)->jumps;
+    c->words[W_USER_JUMPS] = (uint64_t)(uintptr_t)&space_of(c, true, user)->jumps;
+    c->words[W_SIDES_DROPS] = c->drops;
+}
+
 static void prepare(struct soft_cpu *c)
 {
     note_view(c, W_TLB, c->tlb);
-    if (!c->cpl) {      /* for STAC and CLAC (system.c) */
-        note_view(c, W_AC_VIEWS, c->tlbs[c->s.cr4 & CR4_SMAP ? VIEW_KERNEL : VIEW_KERNEL_AC]);
-        note_view(c, W_AC_VIEWS + 3, c->tlbs[VIEW_KERNEL_AC]);
-    }
+    note_sides(c);
     if (!c->code64) {
         note_base(c, W_BASE_FS, &c->s.seg[SEG_FS]);
         note_base(c, W_BASE_GS, &c->s.seg[SEG_GS]);

@@ -48,8 +48,12 @@ enum ctx_word {
     W_JUMPS,        /* struct jump table of the present privilege */
     W_TLB,          /* c->tlb of the view that translated code runs with */
     W_RTABLE, W_WTABLE,
-    W_AC_VIEWS,     /* TLB, read and write table of the kernel's views: AC clear, AC set */
+    W_AC_VIEWS,     /* TLB, read and write table of the kernel's views, AC clear and set; */
     W_AC_VIEWS_END = W_AC_VIEWS + 5,
+    W_USER_VIEW,    /* the same of the user's */
+    W_KERNEL_GEN = W_USER_VIEW + 3, W_USER_GEN,     /* fetch_gen, */
+    W_KERNEL_JUMPS, W_USER_JUMPS,                   /* and jump table, for 64-bit code */
+    W_SIDES_DROPS,  /* SYSCALL and SYSRET: these words are right if it is c->drops */
     W_SHARED,       /* of shared probes (struct item) */
     /* 32-bit code: for FS and GS the base, and what sends an access to its
      * function if the segment asks for checks, else 0. */

@@ -49,7 +49,7 @@ void bt_flag_effects(struct item *i)
     uint32_t undefined;
 
     i->reads = i->kills = i->writes = 0;
-    if (i->kind == K_FUNCTION) {
+    if (i->kind == K_FUNCTION || i->kind == K_SYSCALL || i->kind == K_SYSRET) {
         i->reads = i->writes = X86_FLAGS_ARITH;
         return;
     }

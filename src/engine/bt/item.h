@@ -15,7 +15,7 @@
 enum kind { K_FUNCTION, K_NOP, K_GENERIC, K_VEX, K_SIMD, K_VZERO, K_MXCSR, K_X87, K_SYSTEM, K_COPY,
             K_MOV_IMM, K_OPCODE_REG, K_INC_DEC, K_LEA, K_BIT, K_STRING,
             K_PUSH_REG, K_PUSH_IMM, K_PUSH_MEM, K_POP, K_LEAVE,
-            K_JCC, K_JMP, K_JMP_IND, K_CALL, K_CALL_IND, K_RET };
+            K_JCC, K_JMP, K_JMP_IND, K_CALL, K_CALL_IND, K_RET, K_SYSCALL, K_SYSRET };
 
 /* An access of an instruction, as it is emitted. */
 struct bt_access {
@@ -199,6 +199,11 @@ bool bt_x87_needed(const struct item *i);
 /* Everything from K_SIMD to K_X87. */
 void bt_emit_simd(struct translation *t, struct item *i);
 
+/* syscall.c */
+/* SYSCALL or SYSRET: how it is translated. */
+enum kind bt_syscall_kind(const struct item *i, unsigned mode);
+void bt_emit_syscall(struct translation *t, struct item *i, unsigned n);
+
 /* integer.c */
 void bt_emit_integer(struct translation *t, struct item *i);
 
@@ -213,6 +218,8 @@ void bt_emit_push_pop(struct translation *t, struct item *i);
 void bt_emit_exit(struct translation *t, struct item *i, unsigned n, int64_t target, bool plain);
 /* The same by the linear address. */
 void bt_emit_far_exit(struct translation *t, int64_t target);
+/* To the canonical address in R10, with flags in W_FLAGS. */
+void bt_emit_jump(struct translation *t, unsigned n);
 /* Exits in the middle, and what links need before they are bound (last of all). */
 void bt_emit_side(struct translation *t, struct item *i, unsigned n);
 void bt_emit_links(struct translation *t);

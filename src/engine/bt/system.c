@@ -95,16 +95,21 @@ static void emit_sti(struct emit *e, struct item *i, unsigned mode)
 }
 
 /* W_FLAGS has the arithmetic flags as LAHF and SETO leave them. */
-static void emit_pushf(struct emit *e, struct item *i, unsigned mode)
+void bt_emit_full_flags(struct emit *e)
 {
-    (void)i;
-    (void)mode;
     EMIT(e, 0x65, 0x44, 0x0f, 0xb6, 0x1c, 0x25);    /* movzx r11d, byte gs:[W_FLAGS]: OF */
     emit32(e, (uint32_t)CTX_WORD(W_FLAGS));
     EMIT(e, 0x41, 0xc1, 0xe3, 0x0b);                /* shl r11d, 11 */
     EMIT(e, 0x65, 0x44, 0x0a, 0x1c, 0x25);          /* or r11b, gs:[W_FLAGS + 1] */
     emit32(e, (uint32_t)CTX_WORD(W_FLAGS) + 1);
     emit_gs(e, 0x0b, H_R11, CTX(rflags), false);    /* or r11d, gs:[rflags] */
+}
+
+static void emit_pushf(struct emit *e, struct item *i, unsigned mode)
+{
+    (void)i;
+    (void)mode;
+    bt_emit_full_flags(e);
 }
 
 /* The arithmetic flags of R11D become the host's. */
@@ -145,8 +150,7 @@ static void emit_popf(struct emit *e, struct item *i, unsigned mode)
     emit_arith_flags(e);
 }
 
-/* Go over to the kernel's other view, whose tables stand ready. */
-static void emit_view(struct emit *e, unsigned word)
+void bt_emit_view(struct emit *e, unsigned word)
 {
     emit_gs_load(e, H_R10, CTX_WORD(word));
     emit_gs_store(e, H_R10, CTX(tlb));
@@ -164,7 +168,7 @@ static void emit_stac(struct emit *e, struct item *i, unsigned mode)
     (void)i;
     (void)mode;
     emit_gs_alu(e, 1, CTX(rflags), X86_AC);
-    emit_view(e, W_AC_VIEWS + 3);
+    bt_emit_view(e, W_AC_VIEWS + 3);
 }
 
 static void emit_clac(struct emit *e, struct item *i, unsigned mode)
@@ -172,7 +176,7 @@ static void emit_clac(struct emit *e, struct item *i, unsigned mode)
     (void)i;
     (void)mode;
     emit_gs_alu(e, 4, CTX(rflags), ~(uint32_t)X86_AC);
-    emit_view(e, W_AC_VIEWS);
+    bt_emit_view(e, W_AC_VIEWS);
 }
 
 static bool fits_64(const struct item *i, unsigned mode)

@@ -27,4 +27,9 @@ struct system_form {
 const struct system_form *bt_system_form(const struct item *i, unsigned mode);
 void bt_emit_system(struct translation *t, struct item *i);
 
+/* R11D = RFLAGS, of which the arithmetic flags are in W_FLAGS. */
+void bt_emit_full_flags(struct emit *e);
+/* Go over to another view, which stands ready in three words from this one (note_view in bt.c).  Uses R10. */
+void bt_emit_view(struct emit *e, unsigned word);
+
 #endif

@@ -87,6 +87,10 @@ static void emit_item(struct translation *t, struct item *i, unsigned n)
     case K_LEAVE:
         bt_emit_push_pop(t, i);
         break;
+    case K_SYSCALL:
+    case K_SYSRET:
+        bt_emit_syscall(t, i, n);
+        break;
     default:
         if (i->kind >= K_JCC)
             bt_emit_branch(t, i, n);

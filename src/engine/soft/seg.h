@@ -34,6 +34,10 @@ enum {
 };
 #define TSS_BUSY 2u
 
+/* As SYSCALL and the like load CS and SS; L or D of CS, and DPL, are to be added. */
+#define SEG_FLAT_CODE (0xbu | SEG_ATTR_S | SEG_ATTR_P | SEG_ATTR_G)
+#define SEG_FLAT_DATA (0x3u | SEG_ATTR_S | SEG_ATTR_P | SEG_ATTR_G | SEG_ATTR_DB)
+
 /* Bits of seg_state.attr's type for code and data. */
 #define TYPE_ACCESSED  1u
 #define TYPE_RW        2u /* data: writable; code: readable */

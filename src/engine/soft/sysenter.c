@@ -6,19 +6,16 @@
 #include "engine/soft/seg.h"
 #include "engine/soft/sysop.h"
 
-#define FLAT_CODE (0xbu | SEG_ATTR_S | SEG_ATTR_P | SEG_ATTR_G)
-#define FLAT_DATA (0x3u | SEG_ATTR_S | SEG_ATTR_P | SEG_ATTR_G | SEG_ATTR_DB)
-
 /* CS and SS as these instructions load them: flat, no descriptor is read. */
 static void set_flat(struct soft_cpu *c, uint16_t cs, uint16_t ss, bool code64, unsigned cpl)
 {
     c->s.seg[SEG_CS] = (struct seg_state){ .limit = 0xffffffff,
                                            .selector = cs,
-                                           .attr = FLAT_CODE | (code64 ? SEG_ATTR_L : SEG_ATTR_DB) |
+                                           .attr = SEG_FLAT_CODE | (code64 ? SEG_ATTR_L : SEG_ATTR_DB) |
                                                    cpl << SEG_ATTR_DPL_SHIFT };
     c->s.seg[SEG_SS] = (struct seg_state){ .limit = 0xffffffff,
                                            .selector = ss,
-                                           .attr = FLAT_DATA | cpl << SEG_ATTR_DPL_SHIFT };
+                                           .attr = SEG_FLAT_DATA | cpl << SEG_ATTR_DPL_SHIFT };
     c->cpl = (uint8_t)cpl;
 }
 
