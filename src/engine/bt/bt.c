@@ -677,6 +677,7 @@ static void translator_destroy(struct soft_cpu *c)
     if (bt->perf_map)
         fclose(bt->perf_map);
     free(bt->signal_stack);
+    free(bt->forms);
     free(bt->scratch);
     free(bt);
 }
@@ -692,6 +693,7 @@ static int translator_create(struct soft_cpu *c)
         return -ENOMEM;
     bt->block_max = c->vm->stress == STRESS_ONE_INSN ? 1 : BT_BLOCK_MAX;
     bt->scratch = bt_translation_create();
+    bt->forms = bt_forms_create();
     bt->signal_stack = malloc(SIGNAL_STACK);
     if (!bt->scratch || !bt->signal_stack || bt_cache_create(bt, c->vm->tb_size) || bt_tables_create(c))
         return -ENOMEM;

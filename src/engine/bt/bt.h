@@ -338,6 +338,7 @@ struct bt {
     bool plain;             /* the next block is to have no shared probes: one failed */
     unsigned block_max;     /* instructions of a block */
     struct translation *scratch;    /* of translate.c */
+    struct bt_form *forms;  /* of forms.c; NULL: none are kept */
     FILE *perf_map;         /* NULL: not asked for */
     void *signal_stack;
     bool threaded;
@@ -441,6 +442,9 @@ struct tblock *bt_translate(struct soft_cpu *c, const struct ftlb_entry *page, u
                             unsigned mode, bool *crosses);
 struct tblock *bt_translate_crossing(struct soft_cpu *c, const struct ftlb_entry *page,
                                      const struct ftlb_entry *page2, unsigned offset, unsigned mode);
+
+/* forms.c: free() it */
+struct bt_form *bt_forms_create(void);
 
 /* perfmap.c: tell perf what the code that was just made is; linear: of the guest. */
 void bt_perf_open(struct bt *bt);

@@ -102,15 +102,11 @@ static uint32_t look_ahead(struct translation *t, unsigned offset)
     memcpy(k->bytes, t->page->hva + offset, room);
     for (unsigned n = 0; n < LOOK_MAX && left && r == DECODE_OK && k->len < room; n++) {
         struct item *i = &t->ahead;
-        bool known;
 
         i->bytes = k->bytes + k->len;
-        r = soft_decode_full(t->c->vm->model, t->c->mode_key, i->bytes, MIN(room - k->len, MAX_INSN),
-                             &i->insn, &i->z, i->op, &known);
+        r = bt_decode(t->c, t->bt->forms, i, t->mode, MIN(room - k->len, MAX_INSN));
         if (r == DECODE_MORE)
             break;
-        i->kind = known ? bt_classify(t->c, i, t->mode) : K_FUNCTION;
-        bt_flag_effects(i);
         k->len = (uint16_t)(k->len + i->insn.len);
         need |= needed(i, 1, &left);
     }

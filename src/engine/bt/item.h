@@ -138,6 +138,12 @@ bool bt_high_byte(const ZydisDecodedOperand *op);
 /* Number of a general register operand. */
 unsigned bt_reg(const ZydisDecodedOperand *op);
 
+/* forms.c */
+/* Decode the instruction at i->bytes, of which n may be read (soft_decode_full); fill insn, z, op, kind and its
+ * effects on flags.  forms: of bt_forms_create(), or NULL. */
+enum decode_result bt_decode(const struct soft_cpu *c, struct bt_form *forms, struct item *i, unsigned mode,
+                             unsigned n);
+
 /* flags.c */
 /* Fill reads, kills and writes by kind. */
 void bt_flag_effects(struct item *i);

@@ -38,18 +38,12 @@ static bool decode(struct translation *t)
     t->n = t->bytes = 0;
     while (r == DECODE_OK && t->n < max && t->bytes < room) {
         struct item *i = &t->items[t->n];
-        bool known;
 
         i->bytes = t->copy + t->bytes;
         i->offset = (uint16_t)(t->offset + t->bytes);
-        r = soft_decode_full(t->c->vm->model, t->c->mode_key, i->bytes, MIN(room - t->bytes, MAX_INSN),
-                             &i->insn, &i->z, i->op, &known);
+        r = bt_decode(t->c, t->bt->forms, i, t->mode, MIN(room - t->bytes, MAX_INSN));
         if (r == DECODE_MORE)
             break;
-        if (!known)
-            i->z.mnemonic = ZYDIS_MNEMONIC_INVALID;
-        i->kind = known ? bt_classify(t->c, i, t->mode) : K_FUNCTION;
-        bt_flag_effects(i);
         t->bytes += i->insn.len;
         t->n++;
         if (goes_on(i, &sides) || ((i->kind == K_SYSTEM || i->kind == K_STRING) && r == DECODE_END))
@@ -256,7 +250,6 @@ static bool prepare_crossing(struct translation *t, const struct ftlb_entry *pag
 {
     unsigned head = (unsigned)MEM_PAGE_SIZE - t->offset;
     struct item *i = &t->items[0];
-    bool known;
 
     t->nlooks = 0;
     t->n = 1;
@@ -265,9 +258,7 @@ static bool prepare_crossing(struct translation *t, const struct ftlb_entry *pag
         memcpy(t->copy + head, page2->hva, MAX_INSN - head);
         i->bytes = t->copy;
         i->offset = (uint16_t)t->offset;
-        soft_decode_full(t->c->vm->model, t->c->mode_key, i->bytes, MAX_INSN, &i->insn, &i->z, i->op, &known);
-        i->kind = known ? bt_classify(t->c, i, t->mode) : K_FUNCTION;
-        bt_flag_effects(i);
+        bt_decode(t->c, t->bt->forms, i, t->mode, MAX_INSN);
         t->bytes = i->insn.len;
         if (!track(t, t->page->page, t->offset, head, &version[0]) ||
             !track(t, page2->page, 0, MAX_INSN - head, &version[1]))
