@@ -111,6 +111,19 @@ static uint64_t access_mask(struct soft_cpu *c, const struct insn *i, const stru
     return op->flags & SO_PACK ? low_bits((unsigned)__builtin_popcountll(mask)) : mask;
 }
 
+/* Alignment checking (#AC) of a masked operand, where a mask register leaves any
+ * of it: Intel's CPUs look at the whole one, whatever is enabled. */
+static int check_whole(struct soft_cpu *c, const struct insn *i, const struct simd_op *op, uint64_t mask)
+{
+    uint64_t la;
+    int r;
+
+    if (!mask || c->vm->model->amd || op->flags & SO_VMASK)
+        return 0;
+    r = lane_linear(c, i, op, insn_offset(c, i), op->flags & SO_STORE, &la);
+    return r ? r : soft_align(c, la, op->size);
+}
+
 static int load_masked(struct soft_cpu *c, const struct insn *i, const struct simd_op *op,
                        uint8_t *bounce, void **mem)
 {
@@ -125,7 +138,8 @@ static int load_masked(struct soft_cpu *c, const struct insn *i, const struct si
             return 0;
     }
     *mem = bounce;
-    return load_elements(c, i, op, mask, bounce);
+    r = check_whole(c, i, op, mask);
+    return r ? r : load_elements(c, i, op, mask, bounce);
 }
 
 /* VMASKMOV, VPMASKMOV, gathers and scatters do not check alignment; with a mask
@@ -171,11 +185,8 @@ int simd_probe_store(struct soft_cpu *c, const struct insn *i, const struct simd
         if (!r)
             r = soft_probe(c, la, op->size, ACCESS_WRITE);
     }
-    if (!r && mask && !c->vm->model->amd && !(op->flags & SO_VMASK)) {
-        r = lane_linear(c, i, op, off, true, &la);
-        if (!r)
-            r = soft_align(c, la, op->size);
-    }
+    if (!r)
+        r = check_whole(c, i, op, mask);
     for (; mask && !r; mask &= mask - 1) {
         r = lane_linear(c, i, op, off + (unsigned)__builtin_ctzll(mask) * op->elem, true, &la);
         if (!r && c->vm->model->amd)
