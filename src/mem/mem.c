@@ -342,7 +342,6 @@ void mem_code_written_slow(struct mem *mem, uint64_t page, unsigned offset, unsi
     if (hit) {
         atomic_fetch_add(&p->version, 1);
         atomic_store(&p->lines, 0);
-        atomic_fetch_add(&mem->code_changes, 1);
     }
     page_unlock(p);
     if (hit && mem->code_changed)

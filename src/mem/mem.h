@@ -45,9 +45,7 @@ struct mem {
     /* Per page of the memfd, one bit: written since the log was last read. */
     _Atomic uint64_t *dirty;
     _Atomic bool dirty_on;
-    /* Counts changes of code on any page; engines may poll it. */
-    _Atomic uint64_t code_changes;
-    /* Called after such a change, on the writer's thread; NULL: nobody asks. */
+    /* Called after code on a page has changed, on the writer's thread; NULL: nobody asks. */
     void (*code_changed)(void *opaque, uint64_t page);
     void *code_opaque;
     /* Called for each write by somebody else than an engine; NULL: nobody asks. */

@@ -126,13 +126,22 @@ static void test_dirty(void **state)
     mem_destroy(mem);
 }
 
+static void count_change(void *opaque, uint64_t page)
+{
+    assert_int_equal(page, 2);
+    ++*(unsigned *)opaque;
+}
+
 static void test_code(void **state)
 {
     struct mem *mem = make();
+    unsigned changes = 0;
     uint32_t v;
     bool fresh;
 
     (void)state;
+    mem->code_opaque = &changes;
+    mem->code_changed = count_change;
     v = mem_code_add(mem, 2, 0x40, 0x41, &fresh);
     assert_true(fresh);
     assert_int_equal(mem->code[2].lines, 6);
@@ -142,10 +151,11 @@ static void test_code(void **state)
     mem_write(mem, 0x203f, "x", 1);
     mem_write(mem, 0x20c0, "x", 1);
     assert_int_equal(mem_code_version(mem, 2), v);
-    assert_int_equal(mem->code_changes, 0);
+    assert_int_equal(changes, 0);
     mem_write(mem, 0x203f, "xy", 2);
     assert_int_equal(mem_code_version(mem, 2), v + 1);
-    assert_int_equal(mem->code_changes, 1);
+    assert_int_equal(changes, 1);
+    mem->code_changed = NULL;
     assert_false(mem_has_code(mem, 2));
     /* A write that ends in a page with code. */
     mem_code_add(mem, 3, 0, 4096, &fresh);
