@@ -44,6 +44,8 @@
     (sizeof(struct tblock) + (n) * (sizeof(struct bt_function) + 2 * sizeof(struct site)) +                            \
      BT_LINKS * sizeof(struct link) + sizeof(struct second) + BT_META_ALIGN + sizeof(uint32_t))
 #define FALLOCATE_TRIES 16
+/* Bytes of a page whose blocks have one head in the hash. */
+#define HASH_STEP 32
 
 /* ---- memory ---------------------------------------------------------------------------- */
 
@@ -175,9 +177,10 @@ static uint64_t key_of(uint64_t page, unsigned offset, unsigned mode)
     return (page * 0x9e3779b97f4a7c15ULL ^ offset * 0x85ebca6bULL ^ mode * 0xc2b2ae35ULL) >> 20;
 }
 
-static uint32_t *head_of(struct bt *bt, uint64_t page, unsigned offset, unsigned mode)
+/* Blocks of a page are neighbours here: who looks for one will look for others. */
+static uint32_t *head_of(struct bt *bt, uint64_t page, unsigned offset)
 {
-    return &bt->hash[key_of(page, offset, mode) & ((1 << BT_HASH_BITS) - 1)];
+    return &bt->hash[((page * 0x9e3779b97f4a7c15ULL >> 44) + offset / HASH_STEP) & ((1 << BT_HASH_BITS) - 1)];
 }
 
 static struct tblock *block_in(const struct bt *bt, uint32_t offset)
@@ -187,7 +190,7 @@ static struct tblock *block_in(const struct bt *bt, uint32_t offset)
 
 static void unhash(struct bt *bt, const struct tblock *b)
 {
-    uint32_t *at = head_of(bt, b->page, b->offset, b->mode), me = meta_offset(bt, b);
+    uint32_t *at = head_of(bt, b->page, b->offset), me = meta_offset(bt, b);
 
     while (*at && *at != me)
         at = &block_in(bt, *at)->next;
@@ -205,7 +208,7 @@ struct tblock *bt_lookup_crossing(struct soft_cpu *c, uint64_t page, uint64_t pa
                                   unsigned mode)
 {
     struct bt *bt = bt_of(c);
-    struct tblock *b = block_in(bt, *head_of(bt, page, offset, mode));
+    struct tblock *b = block_in(bt, *head_of(bt, page, offset));
 
     while (b && (b->page != page || !b->crosses || (page2 != BT_NO_PAGE && bt_second(b)->page != page2) ||
                  b->offset != offset || b->mode != mode || bt_is_stale(c->vm->mem, b)))
@@ -216,7 +219,7 @@ struct tblock *bt_lookup_crossing(struct soft_cpu *c, uint64_t page, uint64_t pa
 struct tblock *bt_lookup(struct soft_cpu *c, uint64_t page, unsigned offset, unsigned mode)
 {
     struct bt *bt = bt_of(c);
-    uint32_t *at = head_of(bt, page, offset, mode);
+    uint32_t *at = head_of(bt, page, offset);
 
     while (*at) {
         struct tblock *b = block_in(bt, *at);
@@ -482,7 +485,7 @@ struct tblock *bt_cache_add(struct bt *bt, const struct tblock *b, const struct 
 {
     struct bt_region *r = &bt->regions[bt->region];
     struct tblock *made = (struct tblock *)(bt->meta + r->meta_used);
-    uint32_t *head = head_of(bt, b->page, b->offset, b->mode);
+    uint32_t *head = head_of(bt, b->page, b->offset);
     uint8_t *p = put(made, b, sizeof(*b));
 
     p = put(p, functions, b->nfunctions * sizeof(*functions));
