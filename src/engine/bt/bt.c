@@ -276,7 +276,7 @@ static void prepare(struct soft_cpu *c)
         note_base(c, W_BASE_FS, &c->s.seg[SEG_FS]);
         note_base(c, W_BASE_GS, &c->s.seg[SEG_GS]);
     }
-    c->words[W_JUMPS] = (uint64_t)(uintptr_t)&present_space(c)->jumps;
+    c->words[W_JUMPS] = c->words[c->cpl == 3 ? W_USER_JUMPS : W_KERNEL_JUMPS];
     c->words[W_PAGE] = soft_rip(c) & MEM_PAGE_MASK;
 }
 

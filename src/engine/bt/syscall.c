@@ -53,13 +53,6 @@ static void emit_store_imm(struct emit *e, int32_t disp, uint32_t imm)
     emit32(e, imm);
 }
 
-static void cold_if(struct emit *e, struct item *i, unsigned cc)
-{
-    struct memop *m = &i->access[0].mem;
-
-    m->cold[m->ncold++] = emit_jcc(e, cc);
-}
-
 /* ---- the parts ----------------------------------------------------------------------------- */
 
 /* SYSCALL is enabled, and the other side is ready? */
@@ -68,10 +61,10 @@ static void emit_checks(struct emit *e, struct item *i)
     EMIT(e, 0x65, 0xf6, 0x04, 0x25);            /* test byte gs:[efer], SCE */
     emit32(e, (uint32_t)CTX(s.efer));
     emit8(e, EFER_SCE);
-    cold_if(e, i, 4);
+    bt_cold_if(e, i, 4);
     emit_gs_load(e, H_R10, CTX(drops));
     emit_gs(e, 0x3b, H_R10, CTX_WORD(W_SIDES_DROPS), true);
-    cold_if(e, i, 5);
+    bt_cold_if(e, i, 5);
 }
 
 /* R10D: the new flags; arithmetic ones go to W_FLAGS, and of the others these
@@ -131,7 +124,7 @@ static void emit_syscall(struct translation *t, struct item *i)
     EMIT(e, 0xc4, 0x42, 0x28, 0xf2, 0xd3);      /* andn r10d, r10d, r11d */
     EMIT(e, 0x41, 0xf7, 0xc2);                  /* test r10d, AC: the kernel's other view */
     emit32(e, X86_AC);
-    cold_if(e, i, 5);
+    bt_cold_if(e, i, 5);
     emit_gs_store(e, H_R11, CTX_GPR(H_R11));
     emit_new_flags(e, ~X86_FLAGS_ARITH);
     emit_gs_load(e, H_RCX, CTX_WORD(W_PAGE));
@@ -149,19 +142,13 @@ static void emit_sysret(struct translation *t, struct item *i)
 {
     struct emit *e = &t->e;
 
-    emit_mov(e, H_R11, H_RCX);
-    EMIT(e, 0x49, 0xc1, 0xe3, 0x10);            /* shl r11, 16 */
-    EMIT(e, 0x49, 0xc1, 0xfb, 0x10);            /* sar r11, 16 */
-    EMIT(e, 0x49, 0x39, 0xcb);                  /* cmp r11, rcx */
-    cold_if(e, i, 5);
+    emit_mov(e, H_R10, H_RCX);
+    bt_cold_unless_canonical(e, i);
     emit_gs_load(e, H_R10, CTX_GPR(H_R11));
     EMIT(e, 0x41, 0xf7, 0xc2);                  /* test r10d, imm32 */
     emit32(e, RETURN_FUNCTION);
-    cold_if(e, i, 5);
-    EMIT(e, 0x65, 0x80, 0x3c, 0x25);            /* cmp byte gs:[event_waiting], 0: IF may let it in */
-    emit32(e, (uint32_t)CTX(event_waiting));
-    emit8(e, 0);
-    cold_if(e, i, 5);
+    bt_cold_if(e, i, 5);
+    bt_cold_unless_zero(e, i, CTX(event_waiting));  /* IF may let it in */
     emit_new_flags(e, RETURN_FLAGS);
     emit_gs_load(e, H_R10, CTX(s.star));
     EMIT(e, 0x49, 0xc1, 0xea, 0x30);            /* shr r10, 48 */

@@ -28,21 +28,28 @@ static void emit_gs_alu(struct emit *e, unsigned extension, int32_t disp, uint32
     emit32(e, imm);
 }
 
-/* The next jump to the function, of an item whose first access is made. */
-static uint8_t **next_cold(struct item *i)
+void bt_cold_if(struct emit *e, struct item *i, unsigned cc)
 {
     struct memop *m = &i->access[0].mem;
 
-    return &m->cold[m->ncold++];
+    m->cold[m->ncold++] = emit_jcc(e, cc);
 }
 
-/* A jump to the function where a byte of the context is not 0. */
-static void emit_cold_unless_zero(struct emit *e, struct item *i, int32_t disp)
+void bt_cold_unless_zero(struct emit *e, struct item *i, int32_t disp)
 {
     EMIT(e, 0x65, 0x80, 0x3c, 0x25);            /* cmp byte gs:[disp], 0 */
     emit32(e, (uint32_t)disp);
     emit8(e, 0);
-    *next_cold(i) = emit_jcc(e, 5);
+    bt_cold_if(e, i, 5);
+}
+
+void bt_cold_unless_canonical(struct emit *e, struct item *i)
+{
+    emit_mov(e, H_R11, H_R10);
+    EMIT(e, 0x49, 0xc1, 0xe3, 0x10);            /* shl r11, 16 */
+    EMIT(e, 0x49, 0xc1, 0xfb, 0x10);            /* sar r11, 16 */
+    EMIT(e, 0x4d, 0x39, 0xd3);                  /* cmp r11, r10 */
+    bt_cold_if(e, i, 5);
 }
 
 static unsigned operand_reg(const struct item *i, unsigned n)
@@ -90,7 +97,7 @@ static void emit_cld(struct emit *e, struct item *i, unsigned mode)
 static void emit_sti(struct emit *e, struct item *i, unsigned mode)
 {
     (void)mode;
-    emit_cold_unless_zero(e, i, CTX(event_waiting));
+    bt_cold_unless_zero(e, i, CTX(event_waiting));
     emit_gs_alu(e, 1, CTX(rflags), X86_IF);
 }
 
@@ -134,14 +141,14 @@ static void emit_popf(struct emit *e, struct item *i, unsigned mode)
     EMIT(e, 0x45, 0x31, 0xda);                      /* xor r10d, r11d */
     EMIT(e, 0x41, 0xf7, 0xc2);                      /* test r10d, ... */
     emit32(e, POPF_FUNCTION | (user ? rights : 0));
-    *next_cold(i) = emit_jcc(e, 5);
+    bt_cold_if(e, i, 5);
     if (!user) {
         uint8_t *same;
 
         EMIT(e, 0x41, 0xf7, 0xc2);                  /* test r10d, IF */
         emit32(e, X86_IF);
         same = emit_jcc(e, 4);
-        emit_cold_unless_zero(e, i, CTX(event_waiting));
+        bt_cold_unless_zero(e, i, CTX(event_waiting));
         emit_here(e, same);
     }
     EMIT(e, 0x41, 0x81, 0xe2);                      /* and r10d, ... */
@@ -230,11 +237,7 @@ static void emit_wrbase(struct emit *e, struct item *i, unsigned mode)
     (void)mode;
     emit_source(e, operand_reg(i, 0));
     if (i->insn.osize == 8) {
-        emit_mov(e, H_R11, H_R10);
-        EMIT(e, 0x49, 0xc1, 0xe3, 0x10);            /* shl r11, 16 */
-        EMIT(e, 0x49, 0xc1, 0xfb, 0x10);            /* sar r11, 16 */
-        EMIT(e, 0x4d, 0x39, 0xd3);                  /* cmp r11, r10 */
-        *next_cold(i) = emit_jcc(e, 5);
+        bt_cold_unless_canonical(e, i);
     } else {
         EMIT(e, 0x45, 0x89, 0xd2);                  /* mov r10d, r10d */
     }

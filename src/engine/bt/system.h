@@ -27,6 +27,12 @@ struct system_form {
 const struct system_form *bt_system_form(const struct item *i, unsigned mode);
 void bt_emit_system(struct translation *t, struct item *i);
 
+/* Jumps to the function of an item whose first access is made: on a condition;
+ * if a byte of the context is not 0; if R10 is not canonical (uses R11). */
+void bt_cold_if(struct emit *e, struct item *i, unsigned cc);
+void bt_cold_unless_zero(struct emit *e, struct item *i, int32_t disp);
+void bt_cold_unless_canonical(struct emit *e, struct item *i);
+
 /* R11D = RFLAGS, of which the arithmetic flags are in W_FLAGS. */
 void bt_emit_full_flags(struct emit *e);
 /* Go over to another view, which stands ready in three words from this one (note_view in bt.c).  Uses R10. */
