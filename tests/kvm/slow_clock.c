@@ -4,6 +4,9 @@
  * its machine, goes SLOW_CLOCK times slower.  Its TSC keeps the host's pace,
  * and so is that much faster than the other clocks there.
  */
+#include <poll.h>
+#include <signal.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -41,4 +44,18 @@ int clock_gettime(clockid_t id, struct timespec *t)
     t->tv_sec = ns / NSEC;
     t->tv_nsec = ns % NSEC;
     return 0;
+}
+
+/* libc's.  QEMU's main loop waits by it for the next timer: for as long by that clock. */
+int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask)
+{
+    struct timespec t;
+
+    if (timeout) {
+        long long ns = timeout->tv_nsec * factor;
+
+        t.tv_sec = timeout->tv_sec * factor + ns / NSEC;
+        t.tv_nsec = ns % NSEC;
+    }
+    return (int)syscall(SYS_ppoll, fds, n, timeout ? &t : NULL, mask, _NSIG / 8);
 }
